@@ -1,0 +1,1 @@
+"""``python -m benchmarks``: how fast and small the project is, against baselines of the same run."""

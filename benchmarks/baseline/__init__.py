@@ -1,0 +1,1 @@
+"""What the project is compared with: the consumer of the Channels tutorial, and the same with its messages stored."""

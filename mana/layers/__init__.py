@@ -1,0 +1,1 @@
+"""Channel layers for ``CHANNEL_LAYERS`` that Channels itself does not have."""

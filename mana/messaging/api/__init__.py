@@ -1,0 +1,1 @@
+"""REST: doors to the services, with no rule of their own."""

@@ -1,0 +1,22 @@
+"""What of moderation is not to be kept."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mana.conf import settings
+from mana.moderation.models import AuditEntry
+from mana.pruning import Task, in_batches
+
+
+def audit_entries(dry_run: bool) -> int:
+    """Entries of the audit log, after ``AUDIT_DAYS``."""
+    if not settings.AUDIT_DAYS:
+        return 0
+    before = timezone.now() - timedelta(days=settings.AUDIT_DAYS)
+    return in_batches(AuditEntry.objects.filter(at__lt=before), dry_run)
+
+
+TASKS = (Task("old audit entries", audit_entries),)

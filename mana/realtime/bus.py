@@ -1,0 +1,205 @@
+"""Carries announcements between nodes over the channel layer: one channel, one group, one publishing task per process.
+
+The layer may lose, repeat and reorder; the hub does not mind. Publishing from one task keeps to one connection, which
+is what redis-py's pool and the order of messages want.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from mana.conf import settings
+from mana.realtime.announcements import Announcement, pack, unpack
+from mana.realtime.counters import counters
+
+if TYPE_CHECKING:
+    from mana.realtime.hub import Hub
+
+logger = logging.getLogger("mana.bus")
+
+GROUP = "mana.nodes"
+MESSAGE_TYPE = "mana.announce"
+#: Bytes of one message on the layer; NATS refuses more than 1 MiB by default.
+MESSAGE_BYTES = 256 * 1024
+#: Announcements that may wait to be published. Beyond, the oldest are dropped; other nodes read them from the database.
+BACKLOG = 50_000
+#: Seconds between renewals of the group's membership, which layers let expire (channels_redis after a day).
+RENEWAL = 3600.0
+#: Seconds between renewals at the least.
+RENEWAL_PAUSE = 1.0
+SEND_TIMEOUT = 5.0
+
+
+class Bus(Protocol):
+    """What the hub needs of the way to other nodes."""
+
+    async def start(self) -> None:
+        """Begins to receive."""
+
+    async def stop(self) -> None:
+        """Ends receiving and publishing."""
+
+    def publish(self, announcements: list[Announcement]) -> None:
+        """Sends announcements to the other nodes, soon, if it can be done."""
+
+    def doubt(self) -> None:
+        """Events were committed that did not come this way: it may have forgotten this node."""
+
+
+class NoBus:
+    """For a single process: there is nobody else to tell."""
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    def publish(self, announcements: list[Announcement]) -> None:
+        """Nobody to tell."""
+
+    def doubt(self) -> None:
+        """Nothing can have been forgotten."""
+
+
+class LayerBus:
+    """The nodes that share a channel layer."""
+
+    def __init__(self, hub: Hub, layer: Any) -> None:
+        self._hub = hub
+        self._layer = layer
+        self._channel = ""
+        self._waiting: deque[Announcement] = deque(maxlen=BACKLOG)
+        self._wake = asyncio.Event()
+        self._doubted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.drops = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether this node is in the group of nodes, as far as it knows."""
+        return bool(self._channel)
+
+    @property
+    def backlog(self) -> int:
+        """Announcements that wait to be published."""
+        return len(self._waiting)
+
+    async def start(self) -> None:
+        """Joins the group of nodes. A layer that is away is tried again and again; the database bridges the time."""
+        try:
+            await asyncio.wait_for(self._join(), SEND_TIMEOUT)
+        except Exception as error:
+            logger.warning("The channel layer can't be reached; events come from the database: %s", error)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._receive(), name="mana-bus-receive"),
+            loop.create_task(self._publish(), name="mana-bus-publish"),
+            loop.create_task(self._renew(), name="mana-bus-renew"),
+        ]
+
+    async def stop(self) -> None:
+        """Leaves the group."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            if self._channel:
+                await asyncio.wait_for(self._layer.group_discard(GROUP, self._channel), SEND_TIMEOUT)
+            if hasattr(self._layer, "close_pools"):
+                await self._layer.close_pools()
+        except Exception as error:
+            logger.info("The channel layer was not left cleanly: %s", error)
+
+    def publish(self, announcements: list[Announcement]) -> None:
+        """Queues announcements for the publishing task."""
+        overflow = len(self._waiting) + len(announcements) - BACKLOG
+        if overflow > 0:
+            self.drops += overflow
+        self._waiting.extend(announcements)
+        self._wake.set()
+
+    def doubt(self) -> None:
+        """Renews the group's membership soon: a layer that was emptied does not say so."""
+        self._doubted.set()
+
+    async def _join(self) -> None:
+        # With the same prefix as everybody else's in this process: channels_redis reads one prefix at a time, and would
+        # leave ours unread for as long as nothing comes for the project's own consumers.
+        self._channel = await self._layer.new_channel()
+        await self._layer.group_add(GROUP, self._channel)
+
+    async def _receive(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                if not self._channel:
+                    await self._join()
+                    self._hub.repair()
+                message = await self._layer.receive(self._channel)
+                pause = 0.1
+                if message.get("type") == MESSAGE_TYPE and message.get("node") != self._hub.node_id:
+                    announcements = unpack(message["data"])
+                    counters.received += len(announcements)
+                    self._hub.receive(announcements)
+            except (msgspec.DecodeError, KeyError, TypeError) as error:
+                logger.warning("A message on the channel layer was not understood: %s", error)
+            except Exception as error:
+                logger.warning("The channel layer does not deliver, another try in %.1f s: %s", pause, error)
+                self._channel = ""
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    async def _publish(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch: list[Announcement] = []
+                size = 0
+                while self._waiting and size < MESSAGE_BYTES:
+                    batch.append(self._waiting.popleft())
+                    size += len(batch[-1].frame) + 64
+                try:
+                    await asyncio.wait_for(
+                        self._layer.group_send(GROUP, message_for(batch, self._hub.node_id)), SEND_TIMEOUT
+                    )
+                    counters.published += len(batch)
+                except Exception as error:
+                    self.drops += len(batch)
+                    logger.warning("%d announcements were not published: %s", len(batch), error)
+
+    async def _renew(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), RENEWAL)
+            self._doubted.clear()
+            try:
+                if self._channel:
+                    await asyncio.wait_for(self._layer.group_add(GROUP, self._channel), SEND_TIMEOUT)
+            except Exception as error:
+                logger.warning("The channel layer's group was not renewed: %s", error)
+            await asyncio.sleep(RENEWAL_PAUSE)
+
+
+def message_for(announcements: list[Announcement], node_id: str) -> dict[str, Any]:
+    """Announcements as a channel layer message."""
+    return {"type": MESSAGE_TYPE, "node": node_id, "data": pack(announcements)}
+
+
+def connects_processes(layer: Any) -> bool:
+    """Whether a channel layer reaches other processes."""
+    return layer is not None and not isinstance(layer, InMemoryChannelLayer)
+
+
+def make_bus(hub: Hub) -> Bus:
+    """The bus for the configured channel layer."""
+    layer = get_channel_layer(settings.CHANNEL_LAYER)
+    return LayerBus(hub, layer) if connects_processes(layer) else NoBus()

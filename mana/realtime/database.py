@@ -1,0 +1,83 @@
+"""A bounded pool of threads for database work of the sockets.
+
+Django's own ``sync_to_async`` runs all thread-sensitive calls of a process in one thread, and Channels closes old
+connections before each dispatch. Here a few threads keep one connection each for as long as it works, and nothing hops
+to a thread when there is no database work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import InterfaceError, OperationalError, connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DatabaseThreads:
+    """``size`` threads, each with its own connections."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=f"mana-{name}")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``function(*args, **kwargs)`` in one of the threads.
+
+        A call that fails because its connection broke while it idled is made once more on a new connection, so
+        ``function`` must be safe to repeat.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: call_again_if_disconnected(function, *args, **kwargs))
+
+    async def run_once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``function(*args, **kwargs)`` in one of the threads, for one that handles broken connections itself."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        """Ends the threads and closes their connections. Waits for running calls."""
+        # Each thread must close its own connections, so one task per thread, which meet before they finish.
+        started = len(self._executor._threads)
+        if started:
+            barrier = threading.Barrier(started)
+            for _ in range(started):
+                self._executor.submit(_close_connections, barrier)
+        self._executor.shutdown(wait=True)
+
+
+def call_again_if_disconnected(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``function(*args, **kwargs)``; once more if a database connection turns out to be dead."""
+    try:
+        return function(*args, **kwargs)
+    except (OperationalError, InterfaceError):
+        if not drop_dead_connections():
+            raise
+    return function(*args, **kwargs)
+
+
+def drop_dead_connections() -> bool:
+    """Closes this thread's connections that no longer work; whether there was one."""
+    dropped = False
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.in_atomic_block and not _is_usable(connection):
+            connection.close()
+            dropped = True
+    return dropped
+
+
+def _is_usable(connection: Any) -> bool:
+    try:
+        return bool(connection.is_usable())
+    except Exception:
+        return False
+
+
+def _close_connections(barrier: threading.Barrier) -> None:
+    connections.close_all()
+    barrier.wait(timeout=30)

@@ -1,0 +1,1 @@
+"""What tests of projects that use mana can share: suites for replacements of parts."""

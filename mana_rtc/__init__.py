@@ -1,0 +1,1 @@
+"""Audio and video calls for django-mana: the SFU and its signaling."""

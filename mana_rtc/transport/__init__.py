@@ -1,0 +1,1 @@
+"""Datagrams to packets and back: sockets, ICE-lite, DTLS, SRTP, SCTP."""

@@ -1,0 +1,1 @@
+"""What the tests share: services on loopback, servers, clients."""

@@ -1,0 +1,137 @@
+"""A real ASGI server in a process of its own, on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from tests.support.databases import ROOT
+
+COMMANDS = {
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "demo_project.asgi:application"],
+    "uvicorn": [
+        *(
+            "-m",
+            "uvicorn",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "{port}",
+            "--lifespan",
+            "off",
+            "--log-level",
+            "warning",
+        ),
+        "demo_project.asgi:application",
+    ],
+}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One node. ``start`` returns when it accepts connections; ``kill`` is kill -9."""
+
+    def __init__(self, database_url: str, *, kind: str = "daphne", port: int | None = None, **environment: str) -> None:
+        self.database_url = database_url
+        self.port = port or free_port()
+        self.kind = kind
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+        with NamedTemporaryFile(prefix="mana-server-", suffix=".log", delete=False) as log:
+            self._log = Path(log.name)
+
+    @property
+    def http(self) -> str:
+        """Where HTTP is served."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        """Where WebSockets are served."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def log(self) -> str:
+        """What the server printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def start(self) -> Server:
+        """Starts the process, or another after a kill, on the same port and database."""
+        command = [part.format(port=self.port) for part in COMMANDS[self.kind]]
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "DATABASE_URL": self.database_url,
+            "PYTHONWARNINGS": "ignore",
+            **self.environment,
+        }
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"The server ended:\n{self.log}")
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            time.sleep(0.05)
+        raise AssertionError(f"The server does not listen:\n{self.log}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def stop(self) -> None:
+        """Asks it to end, and sees to it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self._log.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def serving(database_url: str, *, kind: str = "daphne", **environment: str) -> Iterator[Server]:
+    """A server for the length of a block."""
+    server = Server(database_url, kind=kind, **environment)
+    try:
+        yield server.start()
+    finally:
+        server.stop()

@@ -1,0 +1,92 @@
+"""A database that the first release's migrations made, with data in it, comes to the newest without loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from mana.messaging.ids import new_message_id
+
+pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
+
+FIRST = [("mana_accounts", "0001_initial"), ("mana_realtime", "0001_initial"), ("mana_messaging", "0001_initial")]
+
+
+def _first_release() -> Any:
+    """Brings the database back to the first release; the models as they were then."""
+    executor = MigrationExecutor(connection)
+    later = [(app, None) for app, _ in executor.loader.graph.leaf_nodes() if app == "mana_moderation"]
+    executor.migrate([*FIRST, *later])
+    return MigrationExecutor(connection).loader.project_state(FIRST).apps
+
+
+def _populate(apps: Any) -> None:
+    """People, a room, its order of events: written as the first release did, through its own models."""
+    user = apps.get_model("auth", "User").objects.create(username="ann", password="!")
+    other = apps.get_model("auth", "User").objects.create(username="ben", password="!")
+    apps.get_model("mana_accounts", "Profile").objects.create(user=user, display_name="Ann")
+    apps.get_model("mana_accounts", "Device").objects.create(
+        user=other, device_id="phone", cursor=2, last_seen_at=timezone.now()
+    )
+    room = apps.get_model("mana_messaging", "Room").objects.create(
+        key="kitchen", name="Kitchen", created_by=user, last_index=3, last_sequence=3, message_count=2, member_count=2
+    )
+    for member, role in ((user, "owner"), (other, "member")):
+        apps.get_model("mana_messaging", "Membership").objects.create(
+            room=room, user=member, role=role, joined_sequence=1, first_index=1, read_index=2, read_count=1
+        )
+    events = apps.get_model("mana_messaging", "Message").objects
+    info = {"id": "kitchen", "name": "Kitchen", "room_type": "group", "is_private": True}
+    created = {"action": "created", "room": {**info, "topic": "", "shares_history": False}, "members": []}
+    import json
+
+    rows = [("room", json.dumps(created), None), ("message", '{"text": "hi"}', "a"), ("message", '{"text": "ho"}', "b")]
+    for number, (kind, payload_json, ack_id) in enumerate(rows, 1):
+        events.create(
+            id=new_message_id(),
+            room=room,
+            kind=kind,
+            sequence=number,
+            index=number,
+            number=number - 1,
+            sender=user,
+            ack_id=ack_id,
+            payload_json=payload_json,
+            created_at=timezone.now(),
+        )
+    apps.get_model("mana_messaging", "Stream").objects.update_or_create(pk=1, defaults={"sequence": 3})
+
+
+def test_data_of_the_first_release_survives_the_upgrade() -> None:
+    try:
+        _populate(_first_release())
+    finally:
+        call_command("migrate", verbosity=0)
+
+    from django.contrib.auth import get_user_model
+
+    from mana.messaging import services
+    from mana.messaging.models import Membership, Message, Room
+
+    users = get_user_model()._default_manager
+    ann, ben = users.get(username="ann"), users.get(username="ben")
+    room = Room.objects.get(key="kitchen")
+    assert (room.is_frozen, room.slow_mode, room.deleted_at, room.avatar) == (False, 0, None, "")
+    row = Membership.objects.get(user=ben)
+    assert (row.notifications, row.is_archived, row.muted_until) == ("all", False, None)
+    page = services.history("kitchen", ben)
+    assert page.indexes == [1, 2, 3]
+    assert services.sync(ben, device_id="phone").cursor == 3
+    old = Message.objects.get(index=2)
+    assert (old.extra_json, old.reaction_count, old.edited_at, old.deleted_at) == ("", 0, None, None)
+    assert services.send("kitchen", ann, "again", ack_id="a").pk == old.pk, "a resend of before the upgrade"
+    assert services.send("kitchen", ben, "new").sequence == 4
+    assert services.edit(old.pk, ann, {"text": "hello"}).message.payload == {"text": "hello"}
+    assert services.react(old.pk, ben, "👍").message.reaction_count == 1
+    assert services.delete(old.pk, ann).message.payload is None
+    assert services.update_room("kitchen", ann, slow_mode=5).room.slow_mode == 5
