@@ -93,12 +93,15 @@ def channel_layers(url: str) -> dict[str, Any]:
 
 
 def logging(form: str, level: str) -> dict[str, Any]:
-    """``LOGGING`` with lines of ``text`` (what mana says) or ``json`` (what everybody says, daphne's requests too).
+    """``LOGGING``, as ``text`` (mana and its companions) or ``json`` (everybody, daphne's requests too).
 
     Neither has secrets in it.
     """
     formatters = {
-        "text": {"()": "mana.observability.logging.ScrubbingFormatter"},
+        "text": {
+            "()": "mana.observability.logging.ScrubbingFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
         "json": {"()": "mana.observability.logging.JSONFormatter"},
     }
     if form not in formatters:
@@ -108,7 +111,10 @@ def logging(form: str, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": formatters,
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form}},
-        "loggers": {"mana": {"handlers": ["console"], "level": level, "propagate": False}},
+        "loggers": {
+            name: {"handlers": ["console"], "level": level, "propagate": False}
+            for name in ("mana", "mana_rtc", "mana_e2ee")
+        },
     }
     if form == "json":
         configured["root"] = {"handlers": ["console"], "level": "WARNING"}
