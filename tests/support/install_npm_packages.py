@@ -20,8 +20,10 @@ def main() -> int:
     if npm is not None:
         # `ci` takes exactly what the lock file names, and checks each package against its integrity hash.
         options = ["--ignore-scripts", "--no-audit", "--no-fund"]
+        # Not --prefix: with it npm looks for its global configuration, and so for a company's certificates, under there.
         done = subprocess.run(
-            [npm, "ci", "--prefix", str(NPM_PACKAGES), *options],
+            [npm, "ci", *options],
+            cwd=NPM_PACKAGES,
             capture_output=True,
             text=True,
             timeout=300,
