@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only fanout,stored,memory,latency] [--write]``."""
+"""``python -m benchmarks [--quick] [--only fanout,stored,cluster,memory,latency] [--write]``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Texts of 200 bytes; medians of the rounds. A delivery is a message that reached 
 asynchronous consumer of the Channels tutorial over the in-memory layer; "with acreate" it stores with `await
 Message.objects.acreate(...)`, acks, and sends to the others in the room, which is the project's job, and "alone" it
 stores and acks but tells nobody. Both with Django's default database settings (BENCHMARK_CONN_MAX_AGE=none keeps their
-connection open). The project runs as the demo does: JWT authentication, permissions, limits (set out of reach),
-sequences. Ratios compare what was measured in the same run, in alternating rounds."""
+connection open). Two nodes share the one core, half of the room on each; the layer's server has its own processor
+time, which is not in the figures. The project runs as the demo does: JWT authentication, permissions, limits (set out
+of reach), sequences. Ratios compare what was measured in the same run, in alternating rounds."""
 
 
 def main() -> None:

@@ -31,9 +31,9 @@ class Row:
         per_cpu = self.value(self.cpu_key) if self.cpu_key else None
         ratio = cpu_ratio = ""
         if self.baseline is not None:
-            ratio = f"{self.value(self.key) / self.baseline.value(self.baseline.key):.1f}x"
+            ratio = _ratio(self.value(self.key) / self.baseline.value(self.baseline.key))
             if per_cpu is not None and self.baseline.cpu_key:
-                cpu_ratio = f"{per_cpu / self.baseline.value(self.baseline.cpu_key):.1f}x"
+                cpu_ratio = _ratio(per_cpu / self.baseline.value(self.baseline.cpu_key))
         return [
             self.what,
             self.server,
@@ -58,6 +58,10 @@ def table(rows: Sequence[Row]) -> str:
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([printed[0], rule, *printed[1:]])
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.1f}x" if value >= 2 else f"{value:.2f}x"
 
 
 def _number(value: float) -> str:

@@ -5,11 +5,13 @@ Rounds of the project and of the baseline alternate, so that whatever else the m
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks import servers
 from benchmarks.databases import DATABASES, Unavailable, sqlite
@@ -19,6 +21,8 @@ from benchmarks.servers import MANA, TUTORIAL, Server
 Rooms = list[dict[str, Any]]
 #: People in the room of fan-out A, and the rooms of two of fan-out B and of the stored messages.
 CROWD, PAIRS, STORED_PAIRS = 100, 250, 50
+#: Channel layers between nodes. The databases of Redis' are numbered; this one is the benchmark's.
+LAYERS = {"Redis": "redis://127.0.0.1:6379/13", "NATS": "nats://127.0.0.1:4222"}
 #: Clients that are connected before memory is first read, clients that are then added, and people in a room.
 WARM_CLIENTS, IDLE_CLIENTS, IDLE_ROOM = 100, 1000, 10
 
@@ -89,6 +93,41 @@ def stored(plan: Plan) -> Iterator[Row]:
             plan.say(f"{name} is skipped: {reason}")
 
 
+def cluster(plan: Plan) -> Iterator[Row]:
+    """What a second node costs: a room of 100, half on each of two, over each layer that is there, against one node."""
+    layers = {name: url for name, url in LAYERS.items() if _listens(url)}
+    for name in LAYERS.keys() - layers.keys():
+        plan.say(f"{name} is skipped: nothing listens on {LAYERS[name]}")
+    with ExitStack() as stack:
+        database = stack.enter_context(sqlite())
+        servers.manage(MANA, database.url, "migrate", "--verbosity", "0")
+        crowd = servers.populate(MANA, database.url, [CROWD])
+        everyone = [
+            (stack.enter_context(servers.serve(MANA, "daphne", database.url)), "one node", "mana-typing"),
+            *(
+                (
+                    stack.enter_context(servers.serve(MANA, "daphne", database.url, nodes=2, layer=url)),
+                    f"two nodes, {name}",
+                    "mana-typing",
+                )
+                for name, url in layers.items()
+            ),
+        ]
+        for server, name, dialect in everyone:
+            plan.say(f"verifying {name}: each client gets each message once and in order")
+            servers.load(server, "verify_deliveries", dialect, crowd, options={"senders": 1})
+        yield from _compare(
+            plan,
+            "clustering: 1 room of 100, 8 outstanding",
+            "deliveries/s",
+            tuple(everyone),
+            "one_sender",
+            crowd,
+            8,
+            (">= 0.8x per CPU s",) * len(layers),
+        )
+
+
 def memory(plan: Plan) -> Iterator[Row]:
     """Resident memory of a server per connection that is authenticated, in a room, and silent."""
     warm_rooms = WARM_CLIENTS // IDLE_ROOM
@@ -143,6 +182,7 @@ def latency(plan: Plan) -> Iterator[Row]:
 SCENARIOS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "fanout": fanout,
     "stored": stored,
+    "cluster": cluster,
     "memory": memory,
     "latency": latency,
 }
@@ -166,6 +206,15 @@ def _prepare(mine: str, theirs: str, sizes: list[int]) -> Rooms:
     servers.manage(TUTORIAL, theirs, "migrate", "--run-syncdb", "--verbosity", "0")
     servers.manage(MANA, mine, "migrate", "--verbosity", "0")
     return servers.populate(MANA, mine, sizes)
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _relayed(server: Server) -> str:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,23 +71,37 @@ TUTORIAL = Project("tutorial", "benchmarks.baseline.settings", "benchmarks.basel
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server: one node, or several that serve one community."""
 
     project: Project
-    port: int
-    pid: int
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
 
     def rss_kib(self) -> int:
-        """Resident memory, in KiB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        raise Failed("the server is gone")
+        """Resident memory of all nodes, in KiB."""
+        return sum(_rss_kib(pid) for pid in self.pids)
+
+
+def _rss_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise Failed("the server is gone")
 
 
 @contextmanager
-def serve(project: Project, software: str, database_url: str) -> Iterator[Server]:
-    """Runs a project under ``daphne`` or ``uvicorn``."""
+def serve(
+    project: Project, software: str, database_url: str, *, nodes: int = 1, layer: str = "memory://"
+) -> Iterator[Server]:
+    """Runs a project under ``daphne`` or ``uvicorn``: so many processes on the one core, over a channel layer."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(_node(project, software, database_url, layer)) for _ in range(nodes)]
+        yield Server(project, tuple(port for port, _ in running), tuple(pid for _, pid in running))
+
+
+@contextmanager
+def _node(project: Project, software: str, database_url: str, layer: str) -> Iterator[tuple[int, int]]:
+    """One process; its port and its id."""
     port = _free_port()
     command = [sys.executable, "-m", software, project.application]
     if software == "daphne":
@@ -96,13 +110,18 @@ def serve(project: Project, software: str, database_url: str) -> Iterator[Server
         command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=project.environment(database_url), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            command,
+            cwd=ROOT,
+            env={**project.environment(database_url), "CHANNEL_LAYER_URL": layer},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
         try:
             if SERVER_CORE is not None:
                 os.sched_setaffinity(process.pid, {SERVER_CORE})
             _wait_for(process, port, log)
-            yield Server(project, port, process.pid)
+            yield port, process.pid
             if process.poll() is not None:
                 raise Failed(f"{project.name} on {software} ended by itself:\n{_tail(log)}")
         finally:
@@ -132,8 +151,8 @@ def specification(server: Server, load: str, dialect: str, rooms: list[dict[str,
             "load": load,
             "dialect": dialect,
             "rooms": rooms,
-            "port": server.port,
-            "pid": server.pid,
+            "ports": server.ports,
+            "pids": server.pids,
             "core": LOAD_CORE,
             "warm_up": 0.5,
             "seconds": 0.0,

@@ -19,7 +19,7 @@ def main() -> None:
     spec: dict[str, Any] = json.loads(sys.stdin.readline())
     if spec["core"] is not None:
         os.sched_setaffinity(0, {spec["core"]})
-    fleet = Fleet(DIALECTS[spec["dialect"]], spec["port"], measures.seats(spec["rooms"]))
+    fleet = Fleet(DIALECTS[spec["dialect"]], spec["ports"], measures.seats(spec["rooms"]))
     try:
         fleet.settle()
         json.dump(run(fleet, spec), sys.stdout)
@@ -41,7 +41,7 @@ def run(fleet: Fleet, spec: dict[str, Any]) -> dict[str, float]:
             print(json.dumps({"clients": len(fleet.clients)}), flush=True)
             fleet.run(lambda client, texts: None, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
         case name:
-            window = Window(spec["pid"], spec["warm_up"], spec["seconds"])
+            window = Window(spec["pids"], spec["warm_up"], spec["seconds"])
             return measures.LOADS[name](fleet, window, **options)
     return {}
 

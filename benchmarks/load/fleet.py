@@ -51,11 +51,11 @@ class Client:
 
 
 class Fleet:
-    """Connected clients, room after room."""
+    """Connected clients, room after room; the people of a room in turn on each of the server's nodes."""
 
-    def __init__(self, dialect: Dialect, port: int, rooms: list[list[Seat]]) -> None:
+    def __init__(self, dialect: Dialect, ports: list[int], rooms: list[list[Seat]]) -> None:
         self.dialect = dialect
-        self.port = port
+        self.ports = ports
         self.patience = STALL
         self.rooms: list[list[Client]] = []
         self._by_fd: dict[int, Client] = {}
@@ -69,8 +69,9 @@ class Fleet:
         return list(self._by_fd.values())
 
     def _open(self, seat: Seat, room: int, position: int) -> Client:
-        path, headers = self.dialect.request(seat, self.port)
-        connection, rest = websocket.connect(self.port, path, headers)
+        port = self.ports[position % len(self.ports)]
+        path, headers = self.dialect.request(seat, port)
+        connection, rest = websocket.connect(port, path, headers)
         client = Client(seat, room, position, connection, rest)
         greeted = bool(client.take(b"")) or not self.dialect.greets
         while not greeted:

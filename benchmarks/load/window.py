@@ -20,7 +20,7 @@ def cpu_seconds(pid: int) -> float:
 class Window:
     """Counts from ``warm_up`` seconds after now for ``seconds``."""
 
-    pid: int
+    pids: list[int]
     warm_up: float
     seconds: float
     count: int = 0
@@ -37,13 +37,13 @@ class Window:
         if now < self._begin:
             return False
         if not self._began[0]:
-            self._began = (now, self.count, cpu_seconds(self.pid), time.process_time())
+            self._began = (now, self.count, self._server_seconds(), time.process_time())
             return False
         if now < self._begin + self.seconds:
             return False
         began, count, server, own = self._began
         elapsed = now - began
-        used = max(cpu_seconds(self.pid) - server, 1 / _TICKS)
+        used = max(self._server_seconds() - server, 1 / _TICKS)
         done = self.count - count
         self.result = {
             "per_second": done / elapsed,
@@ -52,6 +52,9 @@ class Window:
             "load_cpu": (time.process_time() - own) / elapsed,
         }
         return True
+
+    def _server_seconds(self) -> float:
+        return sum(cpu_seconds(pid) for pid in self.pids)
 
     @property
     def counting(self) -> bool:
