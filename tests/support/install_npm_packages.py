@@ -20,7 +20,7 @@ def main() -> int:
     if npm is not None:
         # `ci` takes exactly what the lock file names, and checks each package against its integrity hash.
         options = ["--ignore-scripts", "--no-audit", "--no-fund"]
-        # Not --prefix: with it npm looks for its global configuration, and so for a company's certificates, under there.
+        # Not --prefix: npm would look for its global configuration, and a company's certificates in it, under there.
         done = subprocess.run(
             [npm, "ci", *options],
             cwd=NPM_PACKAGES,
