@@ -15,6 +15,7 @@ from mana.messaging.timeline import database
 from mana.notifications import push, services
 from mana.notifications.models import Notification
 from mana.notifications.wishes import wishes_of
+from mana.realtime.database import call_again_if_disconnected
 
 #: Characters of a message that a notification shows.
 EXCERPT = 200
@@ -26,7 +27,11 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
     """Notifies those whom a message mentions, and pushes it to the other members who are away."""
     if settings.PUSH_BACKENDS:
         push.in_background(push_message, message)
-    mentions = mentions_of(message)
+    if mentions := mentions_of(message):
+        call_again_if_disconnected(_notify_mentioned, message, mentions)
+
+
+def _notify_mentioned(message: Any, mentions: list[str]) -> None:
     mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
     author = person(message.sender_id) if message.sender_id is not None else None
     users = [one for one in mentioned.values() if author is None or one.pk != author.pk]

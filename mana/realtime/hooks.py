@@ -8,19 +8,27 @@ from collections import deque
 from contextvars import Context
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError
 from django.dispatch import Signal
+
+from mana.realtime.database import drop_dead_connections
 
 logger = logging.getLogger("mana.hooks")
 
 #: Calls that may wait before ``settled`` makes the writer wait too.
 BACKLOG = 1000
+#: Calls that one hop to the thread of synchronous code makes at most.
+BATCH = 100
+
+Call = tuple[Signal, Any, dict[str, Any]]
 
 
 class Hooks:
     """A queue of signals and one task that sends them."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[Signal, Any, dict[str, Any]]] = deque()
+        self._queue: deque[Call] = deque()
         self._task: asyncio.Task[None] | None = None
         self._below_backlog = asyncio.Event()
         self._below_backlog.set()
@@ -47,10 +55,19 @@ class Hooks:
 
     async def _run(self) -> None:
         while self._queue:
-            signal, sender, kwargs = self._queue.popleft()
+            calls = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
             try:
-                await signal.asend_robust(sender, **kwargs)
+                await sync_to_async(_call)(calls)
             except Exception:
                 logger.exception("Receivers of a signal could not be called.")
             if len(self._queue) < BACKLOG:
                 self._below_backlog.set()
+
+
+def _call(calls: list[Call]) -> None:
+    """Sends signals, in the thread of synchronous code. Asynchronous receivers run on the event loop, as ever."""
+    for signal, sender, kwargs in calls:
+        responses = signal.send_robust(sender, **kwargs)
+        # Nobody else would: Django looks after its connections between requests, and this thread serves none.
+        if any(isinstance(response, OperationalError | InterfaceError) for _, response in responses):
+            drop_dead_connections()
