@@ -27,14 +27,10 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
     """Notifies those whom a message mentions, and pushes it to the other members who are away."""
     if settings.PUSH_BACKENDS:
         push.in_background(push_message, message)
-    if mentions := mentions_of(message):
-        call_again_if_disconnected(_notify_mentioned, message, mentions)
-
-
-def _notify_mentioned(message: Any, mentions: list[str]) -> None:
-    mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
-    author = person(message.sender_id) if message.sender_id is not None else None
-    users = [one for one in mentioned.values() if author is None or one.pk != author.pk]
+    if not message.mentions:
+        return
+    # Only what reads is done again: a second broadcast would notify twice.
+    author, users = call_again_if_disconnected(_author_and_mentioned, message)
     if not users:
         return
     name = (author.display_name or author.username) if author is not None else "Somebody"
@@ -47,6 +43,13 @@ def _notify_mentioned(message: Any, mentions: list[str]) -> None:
         kind="mention",
         room=room.key,
     )
+
+
+def _author_and_mentioned(message: Any) -> tuple[Person | None, list[Person]]:
+    mentions = mentions_of(message)
+    mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
+    author = person(message.sender_id) if message.sender_id is not None else None
+    return author, [one for one in mentioned.values() if author is None or one.pk != author.pk]
 
 
 def _everybody_in(room: Any) -> dict[str, Person]:

@@ -67,9 +67,10 @@ def active_users(users: Iterable[Any] | None) -> Iterator[list[Any]]:
         batch = list(
             (rows if last is None else rows.filter(pk__gt=last)).order_by("pk").values_list("pk", flat=True)[:BATCH]
         )
-        if not batch:
+        if batch:
+            yield batch
+        if len(batch) < BATCH:
             return
-        yield batch
         last = batch[-1]
 
 
