@@ -7,6 +7,7 @@ finds it prints as the smallest frames that do it: add them to ``FOUND``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections import Counter
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import httpx
 import pytest
 import websockets
 from hypothesis import HealthCheck, given, settings
@@ -36,7 +38,13 @@ ROUND = 50
 CANARY = "canary-3f1c7a"
 
 #: Frames that once did harm, and what they are answered with.
-FOUND: list[tuple[str | bytes, str]] = []
+FOUND: list[tuple[str | bytes, str]] = [
+    # Binary messages that are no UTF-8 where the decoder has no need to look.
+    (b'{"type":1,"x":"\xf4"}', "invalid_json"),
+    (b'{"type":"join","room_id":7,"ack_id":"\xff"}', "invalid_json"),
+    (b'{"type":"message","room_id":"x","payload":"\xff"}', "invalid_json"),
+    (b'{"type":"message_edit","message_id":"x","payload":{"\xff":1}}', "invalid_json"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,7 @@ def server() -> Iterator[Server]:
     }
     with databases.fresh("sqlite") as url, serving(url, kind="watched daphne", **quick) as running:
         yield running
+        assert "Traceback" not in running.log, running.log[-5000:]
 
 
 class Scene:
@@ -108,7 +117,8 @@ class Scene:
         assert "Traceback" not in server.log, server.log[-5000:]
         assert answers["internal"] == 0
         assert answers["unavailable"] == 0
-        stored = self.alice.get(f"rooms/{self.secret}/messages")["results"]
+        url = f"{server.http}/api/rooms/{self.secret}/messages"
+        stored = httpx.get(url, headers={"Authorization": f"Bearer {self.alice.access}"}).json()["results"]
         assert [event["payload"] for event in stored if event["type"] == "message"] == [CANARY]
 
 
@@ -128,6 +138,7 @@ async def test_generated_frames_are_answered_and_the_sessions_go_on(
             async with scene.mallory.socket() as socket:
                 answers += await _fuzz(socket, source, FRAMES // SESSIONS)
         heard = await watching.silence()
+    print(f"{FRAMES} frames of {kind.__name__}: {dict(answers.most_common())}")
     assert CANARY not in json.dumps(answers), "what is said in a room leaked"
     scene.check(server, answers, heard)
     assert len(answers) > 8, f"These frames reach little: {answers}"
@@ -158,8 +169,10 @@ def test_frames_of_hypothesis_are_answered_and_the_session_goes_on(server: Serve
 
         run()
         runner.run(socket.__aexit__())
+    sent = next(numbers)
+    print(f"{sent} frames of Hypothesis: {dict(answers.most_common())}")
     scene.check(server, answers, [])
-    assert next(numbers) >= FRAMES // 2
+    assert sent >= FRAMES // 2
     assert len(answers) > 8, f"These frames reach little: {answers}"
 
 
@@ -169,6 +182,9 @@ async def test_what_was_found_stays_mended(server: Server, scene: Scene) -> None
             await socket.connection.send(frame)
             assert (await socket.error())["code"] == code, frame
             await socket.request("ping")
+    headers = {"Authorization": f"Bearer {scene.mallory.access}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{server.http}/api/rooms/{scene.own}/messages", content=b'{"payload":"\xff"}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
 
 
 async def test_when_all_are_gone_nothing_is_left_of_them(server: Server, scene: Scene) -> None:
@@ -184,7 +200,7 @@ async def test_when_all_are_gone_nothing_is_left_of_them(server: Server, scene: 
     for _ in range(3):
         await visit()
     after = await _quiet(server)
-    assert after["of_connections"] == {}, after
+    assert after["of_connections"] == {}, {name: n for name, n in after["ours"].items() if n < 50}
     assert {name: after[name] for name in ("sessions", "rooms", "users", "addresses")} == dict.fromkeys(
         ("sessions", "rooms", "users", "addresses"), 0
     )
@@ -195,15 +211,16 @@ async def test_when_all_are_gone_nothing_is_left_of_them(server: Server, scene: 
 
 
 async def _quiet(server: Server) -> dict[str, Any]:
-    """What lives when nothing is going on any more: the same twice in a row, and no connection."""
-    async with asyncio.timeout(30):
-        earlier = await asyncio.to_thread(what_lives, server)
-        while True:
-            await asyncio.sleep(0.3)
-            now = await asyncio.to_thread(what_lives, server)
-            if now == earlier and not now["sessions"] and not now["of_connections"]:
-                return now
-            earlier = now
+    """What lives when nothing is going on any more, and no connection is left; or still lives after a while."""
+    now: dict[str, Any] = {}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while True:
+                earlier, now = now, await asyncio.to_thread(what_lives, server)
+                if now["ours"] == earlier.get("ours") and not now["of_connections"] and not now["sessions"]:
+                    break
+                await asyncio.sleep(0.3)
+    return now
 
 
 async def _fuzz(socket: Socket, source: Source, number: int) -> Counter[str]:
@@ -226,7 +243,7 @@ async def _send(socket: Socket, texts: list[str] | list[str | bytes]) -> Counter
     except websockets.ConnectionClosed as end:
         closed = end.rcvd.code if end.rcvd is not None else 1006
     if closed is not None:
-        assert (closed, socket.received[-1]["code"]) == (1009, "too_large")
+        assert closed == 1009, f"closed with {closed} after {texts}"
         await socket.connect()
         await socket.expect("welcome")
     for frame in socket.received:

@@ -16,6 +16,7 @@ import httpx
 
 from tests.support.server import COMMANDS, Server
 
+OURS = ("mana.", "mana_rtc.")
 PAGE = "/what-lives"
 #: What makes up a connection; when all are closed, none of it may be left.
 OF_CONNECTIONS = {"ManaConsumer", "Session", "Identity", "Handshake", "Seat", "Draft", "Result", "Refused", "ManaError"}
@@ -72,7 +73,7 @@ def _numbers() -> dict[str, Any]:
 
     gc.collect()
     objects = gc.get_objects()
-    ours = Counter(type(one).__name__ for one in objects if type(one).__module__.startswith(("mana.", "mana_rtc.")))
+    ours = Counter(type(one).__name__ for one in objects if str(type(one).__module__).startswith(OURS))
     (hub,) = hubs.running() or [None]
     return {
         "of_connections": {name: count for name, count in ours.items() if name in OF_CONNECTIONS},
