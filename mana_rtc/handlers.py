@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from mana.messaging.handlers import check_reaches
 from mana.protocol import ErrorCode, ManaError
 from mana.protocol.client import (
     IceRestart,
@@ -102,6 +103,7 @@ async def ready(session: Session, frame: Ready) -> None:
             await seats.give_up(seats.of(session, frame.room_id), "left")
         return
     room = room_of(session, frame)
+    await check_reaches(session, room, calling=True)
     payload: ReadyPayload = read(frame.payload, ReadyPayload)
     seats = session.hub.extension(Seats)
     async with refusals():

@@ -61,7 +61,7 @@ class Placed:
 def payload_text(payload: Any) -> str:
     """The JSON text of a payload. ``msgspec.Raw`` and ``bytes`` are taken to be JSON already and kept as they are.
 
-    Raises ``ManaError`` with ``empty_payload``, ``too_large``, ``too_deep`` or ``invalid``.
+    Raises ``ManaError`` with ``empty_payload``, ``too_large``, ``too_deep``, ``invalid_json`` or ``invalid``.
     """
     if isinstance(payload, bytes | msgspec.Raw):
         data = bytes(payload)
@@ -79,7 +79,10 @@ def payload_text(payload: Any) -> str:
         )
     if data.count(b"[") + data.count(b"{") > settings.MAX_DEPTH and depth(data) > settings.MAX_DEPTH:
         raise ManaError(ErrorCode.TOO_DEEP, f"The payload nests deeper than {settings.MAX_DEPTH}.")
-    return data.decode()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ManaError(ErrorCode.INVALID_JSON, "The payload is not valid UTF-8.") from None
 
 
 def checked_ack_id(ack_id: str | None) -> str | None:

@@ -15,6 +15,7 @@ from mana.messaging.limits import creations, joins
 from mana.messaging.models import Room
 from mana.messaging.sequencer import Result
 from mana.messaging.services.changes import adelete, aedit, ahide, areact
+from mana.messaging.services.reaching import acheck_reaches, apeer_in
 from mana.messaging.services.receipts import amark
 from mana.messaging.services.rooms import adirect_room, ajoin, aleave
 from mana.messaging.services.sync import ahistory, async_
@@ -32,7 +33,7 @@ from mana.realtime.wire import timestamp
 async def send(session: Session, frame: SendMessage) -> Answer:
     """Hands a message to the writer. The session reads on; the ack follows the commit."""
     draft = Draft(
-        room_key=await _room_key(session, frame),
+        room_key="",
         sender=person_of(session),
         payload_json=payload_text(frame.payload),
         ack_id=checked_ack_id(frame.ack_id),
@@ -42,6 +43,7 @@ async def send(session: Session, frame: SendMessage) -> Answer:
         mentions=frame.mentions,
         attachments=[parse_message_id(one) for one in frame.attachments],
     )
+    draft.room_key = await _room_key(session, frame)  # last: it may make a direct room, and a refusal must not
     if has_hooks():
         await session.hub.database.run_once(approve, draft)
     session.hub.extension(Writer).submit(draft, partial(_answer, session, frame.ack_id))
@@ -153,10 +155,12 @@ def _changed(ack_id: str | None, room: Room, event: object) -> AckMessage | None
 
 @handles(Typing)
 async def typing(session: Session, frame: Typing) -> None:
-    """Tells the others in the room. Not stored, and no database is asked: who receives a room's events is in it."""
+    """Tells the others in the room. Not stored: who receives a room's events is in it, and the database is asked only
+    whether the other one in a direct room wants to hear of it."""
     room_key = frame.room_id if frame.room_id is not None else await _room_key(session, frame)
     if room_key not in session.rooms:
         raise ManaError(ErrorCode.NOT_A_MEMBER)
+    await check_reaches(session, room_key)
     event = TypingEvent(
         room_id=room_key, from_=session.user_id, username=session.username, payload=frame.payload, to=frame.to
     )
@@ -229,10 +233,28 @@ async def direct_room_with(session: Session, user_id: str) -> str:
     return known[pair]
 
 
+async def check_reaches(session: Session, room_key: str, *, calling: bool = False) -> None:
+    """Raises ``ManaError`` with ``forbidden`` in a direct room with somebody whom the session's user may not write to
+    or, with ``calling``, call."""
+    known = session.hub.extension(DirectRooms).peers
+    asked = (session.user_id, room_key)
+    if asked not in known:
+        peer = await apeer_in(room_key, person_of(session))
+        if len(known) >= DirectRooms.SIZE:
+            known.clear()
+        known[asked] = peer
+    other = known[asked]
+    if other is not None:
+        await acheck_reaches(person_of(session), other, calling=calling)
+
+
 class DirectRooms:
     """Direct rooms that were looked up: they never change their people."""
 
     SIZE = 10_000
 
     def __init__(self, hub: object) -> None:
+        #: By the ids of the one who asked and the other one.
         self.keys: dict[tuple[str, str], str] = {}
+        #: The other one, by the ids of the one who asked and the room; ``None`` in rooms that are not direct.
+        self.peers: dict[tuple[str, str], str | None] = {}

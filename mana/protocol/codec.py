@@ -40,6 +40,8 @@ def decode(text: str | bytes, *, max_size: int, max_depth: int) -> ClientFrame:
     data = text if isinstance(text, bytes) else _to_bytes(text)
     if len(data) > max_size:
         raise ManaError(ErrorCode.TOO_LARGE, f"The frame has {len(data)} bytes; {max_size} are allowed.")
+    if isinstance(text, bytes):
+        _check_utf8(text)
     # Counting brackets is one pass in C; only a frame with that many of them is looked at more closely.
     if data.count(b"[") + data.count(b"{") > max_depth and depth(data) > max_depth:
         raise ManaError(ErrorCode.TOO_DEEP, f"The JSON nests deeper than {max_depth}.")
@@ -80,6 +82,14 @@ def _to_bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
+        raise ManaError(ErrorCode.INVALID_JSON, "The frame is not valid UTF-8.") from None
+
+
+def _check_utf8(data: bytes) -> None:
+    """The decoder does not look at what it skips: payloads, and fields that it does not know."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
         raise ManaError(ErrorCode.INVALID_JSON, "The frame is not valid UTF-8.") from None
 
 

@@ -57,6 +57,7 @@ class ManaConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             return
         handshake = Handshake.from_scope(scope)
         await send({"type": "websocket.accept", "subprotocol": _chosen_subprotocol(handshake)})
+        receive = transport.inflow(send, receive, settings.MAX_MESSAGE_SIZE)
         session: Session | None = None
         hub = hubs.current()
         trace = tracing.tracer.connecting() if tracing.tracer is not None else None

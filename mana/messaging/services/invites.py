@@ -76,10 +76,15 @@ def revoke_invite(room_key: str, actor: Any, invite_id: int) -> None:
 
 
 def look_at_invite(token: str, user: Any) -> Invitation:
-    """What a link leads to, for whoever has it. Raises ``ManaError`` with ``not_found`` for one that is closed."""
+    """What a link leads to, for whoever has it.
+
+    Raises ``ManaError``: ``not_found`` for a link that is closed, ``forbidden`` for those who are banned from its room.
+    """
     person = as_person(user)
     invite = _by_token(token)
     row = stores.membership(invite.room, person, using=database())
+    if row is not None and row.state == State.BANNED:
+        raise ManaError(ErrorCode.FORBIDDEN, "You are banned from this room.")
     return Invitation(invite, row is not None and row.state == State.JOINED)
 
 
