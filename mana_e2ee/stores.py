@@ -55,8 +55,14 @@ def remaining(device_pks: Iterable[int]) -> dict[int, int]:
     return {pk: counts.get(pk, 0) for pk in device_pks}
 
 
-def take_one_time(device_pk: int, now: datetime, *, spare: int = 0) -> bytes | None:
-    """One of a device's one-time prekeys, which nobody else gets; ``None`` if there are at most ``spare`` left.
+def has_more_than(device_pk: int, count: int) -> bool:
+    """Whether a device has more than so many one-time prekeys left."""
+    free = OneTimePreKey.objects.using(database()).filter(device_id=device_pk, claimed_at=None)
+    return not count or free.order_by("key_id")[count : count + 1].exists()
+
+
+def take_one_time(device_pk: int, now: datetime) -> bytes | None:
+    """One of a device's one-time prekeys, which nobody else gets; ``None`` if there are none left.
 
     Part of the caller's transaction. Only an update that hit its one row counts, whatever two of these have seen.
     """
@@ -65,8 +71,6 @@ def take_one_time(device_pk: int, now: datetime, *, spare: int = 0) -> bytes | N
     candidates = free.order_by("key_id")
     if connections[using].features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True)
-    if spare and free.count() <= spare:
-        return None
     while (row := candidates.values_list("pk", "data").first()) is not None:
         if free.filter(pk=row[0]).update(claimed_at=now):
             return bytes(row[1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -59,20 +59,18 @@ def claim(
     checked_ack_id(claim_id)
     visible(person, other)
     target = msgspec.json.encode([str(other.pk), device_id or ""]).decode()
-    claim_id = claim_id or secrets.token_urlsafe(16)
     now = timezone.now()
-    earlier = _earlier(person, claim_id, target, now)
-    if earlier is not None:
+    if claim_id is not None and (earlier := _earlier(person, claim_id, target, now)) is not None:
         return earlier
     _by_requester.take(str(person.pk))
     try:
         answer = _claim(person, other, device_id, own_device_id, claim_id, target, now)
     except IntegrityError:
         # The same claim came twice at once; the other one has committed.
-        earlier = _earlier(person, claim_id, target, now)
-        if earlier is None:
+        repeated = _earlier(person, claim_id, target, now) if claim_id is not None else None
+        if repeated is None:
             raise ManaError(ErrorCode.UNAVAILABLE, retry_after=1.0) from None
-        return earlier
+        return repeated
     counters.claims += 1
     return answer
 
@@ -96,18 +94,20 @@ def _claim(
     other: Person,
     device_id: str | None,
     own_device_id: str | None,
-    claim_id: str,
+    claim_id: str | None,
     target: str,
     now: datetime,
 ) -> Answer:
     using = database()
-    acquainted = are_acquainted(person, other)
     plenty = _take_of_target(other)
+    reserve = Reserve(person, other)
     with transaction.atomic(using=using):
-        # First of all a write: two of the same wait for each other here, and SQLite's lock is ours from the start.
-        row = Claim.objects.using(using).create(
-            requester_id=person.pk, claim_id=claim_id, target=target, answer="", created_at=now
-        )
+        row = None
+        if claim_id is not None:
+            # Before anything is taken: two of the same wait for each other here.
+            row = Claim.objects.using(using).create(
+                requester_id=person.pk, claim_id=claim_id, target=target, answer="", created_at=now
+            )
         devices = stores.devices(other.pk)
         if person.pk != other.pk:
             devices = devices.filter(is_listed=True)
@@ -115,11 +115,11 @@ def _claim(
             devices = devices.exclude(device_id=own_device_id)
         if device_id is not None:
             devices = devices.filter(device_id=device_id)
-        spare = 0 if acquainted else settings.E2EE_PREKEY_RESERVE
         taken: list[Device] = []
         bundles = []
         for device in devices:
-            data = stores.take_one_time(device.pk, now, spare=spare) if plenty else None
+            may_take = plenty and reserve.may_take_of(device.pk)
+            data = stores.take_one_time(device.pk, now) if may_take else None
             taken += [device] if data is not None else []
             bundles.append(DeviceBundle(device_id=device.device_id, bundle=packed(_bundle(device, data))))
         current = stores.device_lists(other.pk).first()
@@ -129,12 +129,28 @@ def _claim(
             current.epoch if current is not None else None,
             packed(current.data) if current is not None else None,
         )
-        row.answer = msgspec.json.encode(answer).decode()
-        row.save(using=using, update_fields=["answer"])
+        if row is not None:
+            row.answer = msgspec.json.encode(answer).decode()
+            row.save(using=using, update_fields=["answer"])
     counters.one_time += len(taken)
     counters.without_one_time += len(bundles) - len(taken)
     _tell_if_low(other, taken)
     return answer
+
+
+class Reserve:
+    """Whether somebody may have one of the last keys of another's devices; asked only where it matters."""
+
+    def __init__(self, person: Person, other: Person) -> None:
+        self._people = person, other
+
+    def may_take_of(self, device_pk: int) -> bool:
+        """Everybody, while there are more than the reserve; then those who know each other."""
+        return stores.has_more_than(device_pk, settings.E2EE_PREKEY_RESERVE) or self._acquainted
+
+    @cached_property
+    def _acquainted(self) -> bool:
+        return are_acquainted(*self._people)
 
 
 def _take_of_target(other: Person) -> bool:
@@ -156,6 +172,8 @@ def _bundle(device: Device, one_time: bytes | None) -> bytes:
 
 
 def _tell_if_low(other: Person, taken: list[Device]) -> None:
+    if not taken:
+        return
     left = stores.remaining([device.pk for device in taken])
     for device in taken:
         if left[device.pk] < settings.E2EE_PREKEYS_LOW:

@@ -139,7 +139,7 @@ def test_a_key_that_was_handed_out_stays_known_until_it_is_pruned() -> None:
     target, asker = with_devices("phone", one_time=2), user()
     contacts.request(asker, target)
     contacts.accept(target, asker)
-    claims.claim(asker, person(target))
+    claims.claim(asker, person(target), claim_id="one")
     OneTimePreKey.objects.filter(claimed_at__isnull=False).update(claimed_at=timezone.now() - timedelta(days=91))
     Claim.objects.update(created_at=timezone.now() - timedelta(seconds=61))
     named = {task.name: task for task in tasks()}
