@@ -36,11 +36,11 @@ class Parcels:
     @classmethod
     def of(cls, frame: EncryptedFanout, sender: Address) -> Parcels:
         """Every ciphertext checked for being one. Raises ``ManaError``."""
-        if (frame.payload is None) == (not frame.payloads):
-            raise ManaError(ErrorCode.INVALID, "The frame needs `payloads` or `payload`, and not both.")
+        if frame.payload is not None and frame.payloads:
+            raise ManaError(ErrorCode.INVALID, "The frame has `payloads` or `payload`, not both.")
+        if frame.control and not frame.payloads:
+            raise ManaError(ErrorCode.INVALID, "What is for control goes to named devices, in `payloads`.")
         if frame.payload is not None:
-            if frame.control:
-                raise ManaError(ErrorCode.INVALID, "What is for control goes to named devices, in `payloads`.")
             return cls(sender, {}, shared=group(frame.payload))
         named: dict[Named, bytes] = {}
         unnamed: dict[str, bytes] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from mana.accounts.services import resolve
@@ -15,11 +16,14 @@ from mana.protocol import EncryptedFanout, ErrorCode, ManaError
 from mana.protocol.client import EncryptedAck, GetPrekeyBundle, KeyExchange, PrekeyRefill
 from mana.protocol.server import PrekeyBundle
 from mana.realtime.dispatch import Answer, handles
+from mana.realtime.hub import Hub
 from mana.realtime.session import Session, error_frame
 from mana_e2ee.core import Address
 from mana_e2ee.counters import counters
 from mana_e2ee.fanout import Fanout, Parcels
 from mana_e2ee.services import claims, delivery, directory
+
+logger = logging.getLogger("mana.e2ee")
 
 
 @handles(KeyExchange)
@@ -109,7 +113,14 @@ def _answer(session: Session, ack_id: str | None, fanout: Fanout, result: Result
 
 def _trim(session: Session, device_pks: list[int]) -> None:
     if device_pks:
-        session.hub.in_background(session.hub.database.run(delivery.trim, device_pks))
+        session.hub.in_background(_trimmed(session.hub, device_pks))
+
+
+async def _trimmed(hub: Hub, device_pks: list[int]) -> None:
+    try:
+        await hub.database.run(delivery.trim, device_pks)
+    except Exception as error:
+        logger.warning("Queues of devices were not looked at, the next message does it: %s", error)
 
 
 @handles(EncryptedAck)

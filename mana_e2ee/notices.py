@@ -18,9 +18,9 @@ def devices_changed(user: Person, epoch: int | None, removed: Sequence[str] = ()
     tell(audience(user.pk, user.user_id), frame)
 
 
-def list_published(user: Person, epoch: int | None) -> None:
+def list_published(user: Person, epoch: int | None, removed: Sequence[str] = ()) -> None:
     """Tells them, and the project's code."""
-    devices_changed(user, epoch)
+    devices_changed(user, epoch, removed)
     send_signal(signals.device_list_changed, DeviceList, user_id=user.user_id, epoch=epoch)
 
 

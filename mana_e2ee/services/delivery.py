@@ -16,7 +16,7 @@ from mana.messaging import sealed
 from mana.messaging import stores as messages
 from mana.messaging.drafts import parse_message_id
 from mana.messaging.frames import AnyEvent, event_frames
-from mana.messaging.models import Membership, Message, PersonalEvent
+from mana.messaging.models import Membership, Message, PersonalEvent, Room
 from mana.messaging.permits import check_not_muted
 from mana.messaging.policies import policy
 from mana.messaging.sequencer import check_may_send
@@ -107,6 +107,8 @@ def _audience(timeline: Timeline | Outbox, person: Person, room_key: str | None,
             raise ManaError(ErrorCode.NOT_FOUND, f"There is no user {to[:64]!r}.")
         rules = policy()
         rules.prepare([person], [(person, to)])
+        if other.pk != person.pk:
+            rules.may_create_room(person, Room.Type.DIRECT)  # which is what writing to somebody takes
         rules.may_message_directly(person, to)
         return stores.recipients_of([other.pk], timeline.using)
     room = messages.room_by_key(room_key, using=timeline.using)

@@ -174,7 +174,7 @@ def drop(person: Person, device_id: str) -> bool:
             return False
         stores.forget(stores.queue(row.pk))
         row.delete(using=using)
-        notices.devices_changed(person, stores.epochs([person.pk], using).get(person.pk), [device_id])
+    notices.devices_changed(person, stores.epochs([person.pk], using).get(person.pk), [device_id])
     return True
 
 

@@ -37,6 +37,7 @@ def publish(user: Any, payload: Any) -> int:
     _lists.take(str(person.pk))
     if _store(person, made):
         counters.lists += 1
+        notices.list_published(person, made.epoch)  # who that is takes time, and messages do not wait for it
     return made.epoch
 
 
@@ -59,7 +60,6 @@ def _store(person: Person, made: SignedList) -> bool:
             listed = [record.address.device for record in made.devices]
             stores.devices(person.pk).filter(device_id__in=listed).update(is_listed=True)
             stores.devices(person.pk).exclude(device_id__in=listed).update(is_listed=False)
-            notices.list_published(person, made.epoch)
     except IntegrityError:
         raise _stale("Another list of this epoch was published meanwhile", made.epoch) from None
     return True
@@ -103,9 +103,8 @@ def start_over(user: Any) -> None:
             stores.forget(stores.queue(row.pk))
             row.delete(using=using)
         had_lists = stores.device_lists(person.pk).delete()[0]
-        if rows or had_lists:
-            notices.devices_changed(person, None, [row.device_id for row in rows])
-            notices.list_published(person, None)
+    if rows or had_lists:
+        notices.list_published(person, None, [row.device_id for row in rows])
 
 
 apublish = async_twin(publish)

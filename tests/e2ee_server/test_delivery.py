@@ -350,3 +350,33 @@ async def test_another_session_of_the_sending_device_can_not_lose_others_their_c
         await sender.request("encrypted_ack", message_ids=[sent["message_id"]])
     assert len(laptop.waiting()) == 1
     assert encrypt(phone.store, laptop.address, b"still in step")
+
+
+async def test_who_may_not_write_to_somebody_can_not_send_them_control_either(ada: Person, bob: Person) -> None:
+    _room(ada, bob)
+    ada.account.post("blocks", user_id=bob.account.id)
+    theirs = bob.phones[0]
+    async with theirs.socket() as socket:
+        frame = {"control": True, "to": ada.account.id, "payloads": ada.phones[0].sealed("x", theirs)}
+        assert (await socket.refusal("encrypted_fanout", **frame))["code"] == "forbidden"
+        assert (await socket.refusal("encrypted_fanout", **{**frame, "payloads": {}}))["code"] == "invalid"
+        assert (await socket.refusal("encrypted_fanout", **{**frame, "to": None}))["code"] == "invalid"
+    assert ada.phones[1].waiting() == []
+
+
+async def test_control_for_a_device_that_is_not_there_is_answered_with_its_name(ada: Person, bob: Person) -> None:
+    room = _room(ada, bob)
+    phone = ada.phones[0]
+    text = phone.sealed("x", *bob.phones)[bob.account.id]["phone"]
+    async with phone.socket() as socket:
+        refusal = await socket.refusal(
+            "encrypted_fanout", room_id=room, control=True, payloads={bob.account.id: {"gone": text}}
+        )
+    assert refusal["details"]["extra"] == [{"user_id": bob.account.id, "device_id": "gone"}]
+
+
+async def test_somebody_with_one_device_alone_in_a_room_writes_to_nobody(account: Callable[..., Account]) -> None:
+    eve = Person(account(), "phone")
+    async with eve.phones[0].socket() as socket:
+        ack = await socket.request("encrypted_fanout", room_id=eve.account.room(), epochs=epochs(eve))
+    assert ack["index"] == 2

@@ -119,3 +119,31 @@ def test_a_page_of_pending_ends_after_so_many_bytes(device: Any) -> None:
         put(device, owner, 60_000, event=send(room, owner, f"{n}").pk)
     page = delivery.pending(owner, "phone")
     assert (len(page.frames), page.has_more) == (8, True)
+
+
+def test_pages_of_sync_and_history_end_before_they_get_too_large_and_nothing_is_left_out(device: Any) -> None:
+    from mana.messaging.extras import extra_json
+    from mana.messaging.models import Message
+    from mana.messaging.services.sync import history, sync
+
+    owner = device.user
+    room = create_room(owner, name="A room").room
+    for n in range(30):
+        put(device, owner, 60_000, event=send(room, owner, f"{n}").pk)
+    Message.objects.filter(kind="message").update(payload_json="null", extra_json=extra_json([], [], encrypted=True))
+    synced: list[bytes] = []
+    cursor, has_more = 0, True
+    while has_more:
+        batch = sync(owner, cursor, device_id="phone")
+        assert sum(map(len, batch.frames)) < 1024 * 1024
+        synced += batch.frames
+        cursor, has_more = batch.cursor, batch.has_more
+    read: list[bytes] = []
+    before: int | None = None
+    has_more = True
+    while has_more:
+        page = history(room.key, owner, before=before, device_id="phone")
+        read = [*page.frames, *read]
+        before, has_more = page.indexes[0], page.has_more
+    assert len([one for one in synced if b'"encrypted":true' in one]) == 30
+    assert read == synced
