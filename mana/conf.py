@@ -887,6 +887,71 @@ class Settings:
         minimum=0,
     )
 
+    # -- End-to-end encryption (mana_e2ee) ---------------------------------------------------------------------------
+    E2EE_UPLOAD_RATE = RateSetting(
+        "120/hour", """Uploads of keys by one user: bundles and refills.""", section="End-to-end encryption"
+    )
+    E2EE_DEVICE_LIST_RATE = RateSetting(
+        "60/hour", """Device lists that one user publishes.""", section="End-to-end encryption"
+    )
+    E2EE_CLAIM_RATE = RateSetting(
+        "600/hour",
+        """Claims of prekey bundles by one user. One claim covers all devices of another user.""",
+        section="End-to-end encryption",
+    )
+    E2EE_CLAIM_TARGET_RATE = RateSetting(
+        "600/hour",
+        """Claims of the bundles of one user, whoever claims. Those beyond get bundles without one-time prekeys: they
+        work, and nobody can use up what is left.""",
+        section="End-to-end encryption",
+    )
+    E2EE_CLAIM_LIFETIME = Setting(
+        60,
+        """Seconds within which the same claim, made again, gets the same answer.""",
+        section="End-to-end encryption",
+        minimum=1,
+    )
+    E2EE_ONE_TIME_MAX = Setting(
+        200, """Unused one-time prekeys of one device at the most.""", section="End-to-end encryption", minimum=100
+    )
+    E2EE_PREKEY_RESERVE = Setting(
+        10,
+        """One-time prekeys of a device that are left for contacts and people in common rooms: strangers get none of
+        the last ones.""",
+        section="End-to-end encryption",
+        minimum=0,
+    )
+    E2EE_PREKEYS_LOW = Setting(
+        25,
+        """A device that has fewer one-time prekeys left is told so, with ``prekeys_low``.""",
+        section="End-to-end encryption",
+        minimum=0,
+    )
+    E2EE_CLAIMED_DAYS = Setting(
+        90,
+        """Days that ``mana_prune`` keeps one-time prekeys that were handed out, to recognise uploads of used ones.""",
+        section="End-to-end encryption",
+        minimum=1,
+    )
+    E2EE_ENVELOPE_DAYS = Setting(
+        30,
+        """Days that ciphertext waits for a device. ``mana_prune`` removes what is older.""",
+        section="End-to-end encryption",
+        minimum=1,
+    )
+    E2EE_QUEUE_MESSAGES = Setting(
+        5000,
+        """Ciphertexts that wait for one device at the most. Beyond, the oldest of whoever fills the queue go first.""",
+        section="End-to-end encryption",
+        minimum=1,
+    )
+    E2EE_QUEUE_BYTES = Setting(
+        64 * 1024 * 1024,
+        """Bytes of all ciphertexts that wait for one device at the most.""",
+        section="End-to-end encryption",
+        minimum=65_536,
+    )
+
     @classmethod
     def declared(cls) -> Iterator[Setting[Any]]:
         """Every key, in the order of this file."""

@@ -45,6 +45,7 @@ STATUS = {
     ErrorCode.NOT_A_MEMBER: status.HTTP_403_FORBIDDEN,
     ErrorCode.NOT_FOUND: status.HTTP_404_NOT_FOUND,
     ErrorCode.CONFLICT: status.HTTP_409_CONFLICT,
+    ErrorCode.STALE_DEVICE_LIST: status.HTTP_409_CONFLICT,
     ErrorCode.TOO_LARGE: status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     ErrorCode.RATE_LIMITED: status.HTTP_429_TOO_MANY_REQUESTS,
     ErrorCode.UNAVAILABLE: status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -215,6 +216,8 @@ def handle_exception(error: Exception, context: Any) -> Response | None:
 def _refusal(error: ManaError) -> Response:
     body: dict[str, Any] = {"code": error.code, "detail": error.detail}
     headers = {}
+    if error.details is not None:
+        body["details"] = error.details
     if error.retry_after is not None:
         body["retry_after"] = error.retry_after
         headers["Retry-After"] = str(max(1, round(error.retry_after)))

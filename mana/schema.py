@@ -16,6 +16,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
     code = serializers.ChoiceField([(str(code), text) for code, text in TEXTS.items()], help_text="For programs.")
     detail = serializers.CharField(help_text="For people.")
     retry_after = serializers.FloatField(required=False, help_text="Seconds until it is worth another try.")
+    details = serializers.DictField(required=False, help_text="What a program needs to know of it.")
     fields = serializers.DictField(required=False, help_text="What is wrong with which field.")  # type: ignore[assignment]
 
 

@@ -101,6 +101,10 @@ user_left = Signal()
 # Arguments: sender (the frame's type on the wire, so that a receiver can connect with sender="typing"), frame, session.
 signal_received = Signal()
 
+# Emitted after a user published a list of their devices, or dropped it all (mana_e2ee).
+# Arguments: sender (mana_e2ee.models.DeviceList), user_id (the id on the wire), epoch (None: dropped).
+device_list_changed = Signal()
+
 # Emitted after a report was filed, and after a moderator has handled one.
 # Arguments: sender (mana.moderation.models.Report), report; report_handled also has resolution (what was done).
 report_filed = Signal()

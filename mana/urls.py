@@ -90,6 +90,14 @@ if apps.is_installed("mana.moderation"):
 
     api.append(path("reports", ReportsView.as_view(), name="reports"))
 
+if apps.is_installed("mana_e2ee"):
+    from mana_e2ee.checks import missing
+
+    if missing() is None:
+        from mana_e2ee.urls import api as e2ee
+
+        api += e2ee
+
 urlpatterns = [path("api/", include(api))]
 if apps.is_installed("mana.observability"):
     urlpatterns.append(path("", include("mana.observability.urls")))

@@ -1,1 +1,2 @@
-"""End-to-end encryption for django-mana. The core is in `mana_e2ee.core`; the Django app is empty yet."""
+"""End-to-end encryption for django-mana: ``core`` is the cryptography, the rest a directory of public keys and a queue
+of ciphertext. The server never has a private key or a plaintext."""

@@ -29,11 +29,13 @@ class Carried:
 
     def check(self, draft: Draft, room: Room, role: str, rules: MessagingPolicy) -> None:
         """Sets the draft's ``extra_json``. Raises ``ManaError`` for what its sender may not bring or mention."""
+        encrypted = draft.sealed is not None
         if not draft.mentions and not draft.attachments:
+            draft.extra_json = extra_json([], [], encrypted=encrypted)
             return
         mentions = self._mentions(draft, room, role, rules)
         files = self._attachments(draft)
-        draft.extra_json = extra_json(mentions, [attachment_info(one) for one in files])
+        draft.extra_json = extra_json(mentions, [attachment_info(one) for one in files], encrypted=encrypted)
         self._taken.update(draft.attachments)
 
     def _mentions(self, draft: Draft, room: Room, role: str, rules: MessagingPolicy) -> list[str]:

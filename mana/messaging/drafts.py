@@ -13,6 +13,7 @@ import msgspec
 from mana.accounts.stores import Person
 from mana.conf import settings
 from mana.messaging.ids import new_message_id
+from mana.messaging.sealed import Sealed
 from mana.protocol import ErrorCode, ManaError
 from mana.protocol.codec import depth, is_empty
 
@@ -35,6 +36,8 @@ class Draft:
     edits: UUID | None = None
     #: Mentions and attachments as they are stored, once they are checked.
     extra_json: str = ""
+    #: Where the payload is each device's own, who keeps it; ``payload_json`` is null then.
+    sealed: Sealed | None = None
 
     @property
     def payload(self) -> Any:

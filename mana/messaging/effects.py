@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 from mana.accounts.stores import resolve
+from mana.messaging import sealed
 from mana.messaging.extras import EVERYBODY, edit_of, extra_json, extra_of, reaction_of
 from mana.messaging.models import Attachment, Mention, Message, Pin, Reaction, Revision
 
@@ -104,6 +105,7 @@ def erase(messages: list[Message], *, using: str) -> None:
     Message.objects.using(using).bulk_update(messages, fields, batch_size=200)
     for model in (Revision, Reaction, Mention, Pin):
         model.objects.using(using).filter(message_id__in=pks).delete()
+    sealed.discard(pks, using)
     attachments = Attachment.objects.using(using).filter(message_id__in=pks)
     names = [name for pair in attachments.values_list("file", "thumbnail") for name in pair if name]
     if names:

@@ -17,6 +17,7 @@ class Extra(msgspec.Struct, omit_defaults=True):
 
     mentions: list[str] = []
     attachments: list[server.AttachmentInfo] = []
+    encrypted: bool = False
 
 
 class EditChange(msgspec.Struct, omit_defaults=True):
@@ -49,9 +50,9 @@ def extra_of(extra_json: str) -> Extra:
     return _extra.decode(extra_json)
 
 
-def extra_json(mentions: list[str], attachments: list[server.AttachmentInfo]) -> str:
+def extra_json(mentions: list[str], attachments: list[server.AttachmentInfo], *, encrypted: bool = False) -> str:
     """What a message carries, as it is stored; empty for nothing."""
-    return to_json(Extra(mentions, attachments)) if mentions or attachments else ""
+    return to_json(Extra(mentions, attachments, encrypted)) if mentions or attachments or encrypted else ""
 
 
 def edit_of(payload_json: str) -> EditChange:

@@ -14,7 +14,7 @@ from mana.messaging.extras import extra_of, reaction_of
 from mana.messaging.models import Membership, Message, PersonalEvent, Room
 from mana.messaging.surroundings import Surroundings, around
 from mana.protocol import server
-from mana.realtime.announcements import Announcement
+from mana.realtime.announcements import NO_PAYLOAD, Announcement
 from mana.realtime.wire import timestamp
 
 
@@ -144,6 +144,7 @@ def message_frame(
             edited_at=timestamp(edited_at) if edited_at else None,
             deleted=deleted,
             reactions=reactions,
+            encrypted=extra.encrypted if extra else False,
             ack_id=ack_id,
         )
     )
@@ -152,7 +153,7 @@ def message_frame(
 def event_frame(event: AnyEvent, seen: Surroundings, *, reader_pk: Any = None) -> bytes:
     """A sequenced event as a frame; ``event.room`` must be loaded. Its sender also reads the ``ack_id``."""
     if isinstance(event, PersonalEvent):
-        return _personal_frame(event)
+        return _personal_frame(event, seen)
     assert event.sequence is not None
     assert event.index is not None
     sender = seen.senders.get(event.sender_id)
@@ -210,7 +211,7 @@ def _change_frame(event: Message, sender: Person | None, seen: Surroundings) -> 
     return server.MessageDelete(**place)
 
 
-def _personal_frame(event: PersonalEvent) -> bytes:
+def _personal_frame(event: PersonalEvent, seen: Surroundings) -> bytes:
     place = {
         "type": event.kind,
         "id": str(event.id),
@@ -218,12 +219,14 @@ def _personal_frame(event: PersonalEvent) -> bytes:
         "timestamp": timestamp(event.created_at),
     }
     # Both are objects with members.
-    return _encode(place)[:-1] + b"," + event.payload_json.encode()[1:]
+    frame = _encode(place)[:-1] + b"," + event.payload_json.encode()[1:]
+    own = seen.sealed_payload(event)
+    return frame if own is None else frame.replace(NO_PAYLOAD.encode(), f',"payload":{own}'.encode(), 1)
 
 
-def event_frames(events: Sequence[AnyEvent], *, reader_pk: Any) -> list[bytes]:
-    """Events as frames for a reader, in a fixed number of queries."""
-    seen = around(events, reader_pk=reader_pk)
+def event_frames(events: Sequence[AnyEvent], *, reader_pk: Any, device_id: str | None = None) -> list[bytes]:
+    """Events as frames for a reader, on one of their devices where it is known, in a fixed number of queries."""
+    seen = around(events, reader_pk=reader_pk, device_id=device_id)
     return [event_frame(event, seen, reader_pk=reader_pk) for event in events]
 
 
@@ -233,7 +236,8 @@ def announcement_of(event: AnyEvent, seen: Surroundings) -> Announcement:
     if isinstance(event, PersonalEvent):
         user = seen.senders.get(event.user_id)
         users = [user.user_id] if user else []
-        return Announcement(event.sequence, "", event_frame(event, seen).decode(), users=users)
+        payloads = seen.payloads_of_all(event)
+        return Announcement(event.sequence, "", event_frame(event, seen).decode(), users=users, payloads=payloads)
     joined: list[str] = []
     left: list[str] = []
     if event.kind == Message.Kind.ROOM:
@@ -255,6 +259,7 @@ def announcement_of(event: AnyEvent, seen: Surroundings) -> Announcement:
         ack_id=event.ack_id or "",
         joined=joined,
         left=left,
+        payloads=seen.payloads_of_all(event),
     )
 
 

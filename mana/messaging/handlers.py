@@ -56,10 +56,11 @@ def _answer(session: Session, ack_id: str | None, result: Result) -> None:
     if isinstance(result, ManaError):
         session.send(error_frame(result.code, result.detail, retry_after=result.retry_after, ack_id=ack_id))
     elif ack_id is not None:
-        session.send(_ack(ack_id, result))
+        session.send(ack_of(ack_id, result))
 
 
-def _ack(ack_id: str, placed: Placed) -> AckMessage:
+def ack_of(ack_id: str, placed: Placed) -> AckMessage:
+    """The ack of a message that has its place."""
     message_id = str(placed.message_id)
     return AckMessage(
         ack_id=ack_id,
@@ -195,7 +196,14 @@ async def sync(session: Session, frame: SyncRequest) -> DeviceSyncBatch:
 async def history(session: Session, frame: HistoryRequest) -> History:
     """Gives a page of a room's past."""
     await session.until_in_flight(0)
-    page = await ahistory(frame.room_id, person_of(session), before=frame.before, after=frame.after, limit=frame.limit)
+    page = await ahistory(
+        frame.room_id,
+        person_of(session),
+        before=frame.before,
+        after=frame.after,
+        limit=frame.limit,
+        device_id=session.named_device,
+    )
     return History(
         room_id=frame.room_id,
         messages=[Raw(one) for one in page.frames],

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from mana.conf import settings
+from mana.messaging import sealed
 from mana.messaging.files import discard
 from mana.messaging.models import Attachment, Invite, Membership, Message, PersonalEvent, Room
 from mana.messaging.services.control import delete_room_as_staff, empty
@@ -68,6 +69,7 @@ def _remove(room: Room, over: list[Message], using: str) -> None:
         files = Attachment.objects.using(using).filter(message_id__in=pks)
         names = _names(files)
         files.delete()
+        sealed.discard(pks, using)
         Message.objects.using(using).filter(pk__in=pks).delete()
         # What is gone can't be unread.
         behind = Membership.objects.using(using).filter(room=room, read_index__lt=last.index)

@@ -75,8 +75,9 @@ def commit(drafts: Sequence[Draft]) -> tuple[list[Result], list[Message]]:
     try:
         try:
             # A resend must not be told that the files it brings are another message's: its own.
-            brings_files = any(draft.attachments for draft in drafts)
-            return retrying(lambda again: _commit(drafts, look_for_resends=again or brings_files))
+            # And not that somebody's devices have changed since it was sent the first time.
+            look = any(draft.attachments or draft.sealed is not None for draft in drafts)
+            return retrying(lambda again: _commit(drafts, look_for_resends=again or look))
         except IntegrityError:
             # Resends are rare, so nobody looks for them before the database says that there is one.
             return retrying(lambda again: _commit(drafts, look_for_resends=True))
@@ -123,10 +124,14 @@ def _commit(drafts: Sequence[Draft], *, look_for_resends: bool) -> tuple[list[Re
                 carried.check(draft, room, membership.role, rules)
                 if draft.reply_to is not None and not _may_quote(draft, membership, quotable):
                     raise ManaError(ErrorCode.NOT_FOUND, f"There is no message {str(draft.reply_to)!r} in this room.")
+                if draft.sealed is not None:
+                    draft.sealed.admit(room, timeline.using)
             except ManaError as error:
                 results.append(error)
                 continue
             event = timeline.append(event_of(draft, room, now))
+            if draft.sealed is not None:
+                draft.sealed.keep(event, timeline.using)
             known[draft.id] = event
             if draft.ack_id is not None:
                 known[(draft.sender.pk, draft.ack_id)] = event

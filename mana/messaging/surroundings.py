@@ -16,6 +16,7 @@ from django.db.models import Count
 from msgspec import UNSET, Raw, UnsetType
 
 from mana.accounts.stores import Person, people
+from mana.messaging import sealed
 from mana.messaging.extras import extra_of
 from mana.messaging.models import Membership, Message, PersonalEvent, Reaction, Revision
 from mana.protocol import server
@@ -27,9 +28,14 @@ Kind = Message.Kind
 
 
 class Surroundings:
-    """What the frames of some events need. ``reader_pk`` is ``None`` for frames that everybody in the room gets."""
+    """What the frames of some events need. ``reader_pk`` is ``None`` for frames that everybody in the room gets.
 
-    def __init__(self, events: Sequence[Message | PersonalEvent], reader_pk: Any = None) -> None:
+    ``device_id`` is the reader's device, where it is known: only then do they see what was encrypted for it.
+    """
+
+    def __init__(
+        self, events: Sequence[Message | PersonalEvent], reader_pk: Any = None, device_id: str | None = None
+    ) -> None:
         self._reader_pk = reader_pk
         messages = [event for event in events if isinstance(event, Message)]
         self._using = router.db_for_write(Message)  # what was committed just now may not be in a replica yet
@@ -38,6 +44,10 @@ class Surroundings:
         self._earlier = self._as_it_was(messages)
         self._reacting, reacting_people = self._reactions(messages)
         self._counts = self._reaction_counts(messages)
+        encrypted = [event.pk for event in events if is_encrypted(event)]
+        reader = sealed.Reader(reader_pk, device_id) if device_id and reader_pk is not None else None
+        self._own = sealed.of_reader(encrypted, reader, self._using)
+        self._of_all = sealed.of_all(encrypted, self._using) if reader_pk is None else {}
         pks = {event.sender_id if isinstance(event, Message) else event.user_id for event in events}
         self.senders: Mapping[Any, Person] = people(pks | reacting_people)
 
@@ -100,7 +110,19 @@ class Surroundings:
 
     def payload_json(self, message: Message) -> str:
         """What the reader sees of a message."""
-        return self._earlier.get(message.pk, message.payload_json)
+        if message.pk in self._of_all:
+            return self._of_all[message.pk].common
+        own = self._own.get(message.pk)
+        return own if own is not None else self._earlier.get(message.pk, message.payload_json)
+
+    def sealed_payload(self, event: PersonalEvent) -> str | None:
+        """What the reader's device alone sees of an event."""
+        return self._own.get(event.pk)
+
+    def payloads_of_all(self, event: Message | PersonalEvent) -> dict[str, str]:
+        """What each device sees of an event, where that differs."""
+        found = self._of_all.get(event.pk)
+        return dict(found.own) if found is not None else {}
 
     def edited(self, event: Message) -> tuple[Raw | UnsetType, list[str] | None]:
         """The payload and mentions that an edit shows, the former unset for who may not read the message."""
@@ -142,6 +164,13 @@ class Surroundings:
         return self._counts.get((event.target, emoji), 0)
 
 
-def around(events: Sequence[Message | PersonalEvent], *, reader_pk: Any = None) -> Surroundings:
+def around(
+    events: Sequence[Message | PersonalEvent], *, reader_pk: Any = None, device_id: str | None = None
+) -> Surroundings:
     """What the frames of these events need for a reader, or for everybody."""
-    return Surroundings(events, reader_pk)
+    return Surroundings(events, reader_pk, device_id)
+
+
+def is_encrypted(event: Message | PersonalEvent) -> bool:
+    """Whether the payload of an event is each device's own."""
+    return event.is_encrypted if isinstance(event, Message) else event.kind == sealed.PERSONAL

@@ -192,6 +192,7 @@ def _announcement(event: Message, draft: Draft) -> Announcement:
     """The announcement of an event whose sender is known: no query."""
     assert event.sequence is not None
     assert event.index is not None
+    sealed = draft.sealed.payloads if draft.sealed is not None else None
     frame = message_frame(
         message_id=event.pk,
         sequence=event.sequence,
@@ -200,7 +201,7 @@ def _announcement(event: Message, draft: Draft) -> Announcement:
         sender=draft.sender,
         device_id=draft.device_id,
         to=peer_of(event.room, draft.sender),
-        payload_json=event.payload_json,
+        payload_json=event.payload_json if sealed is None else sealed.common,
         reply_to=event.reply_to_id,
         created_at=event.created_at,
         extra_json=event.extra_json,
@@ -212,4 +213,5 @@ def _announcement(event: Message, draft: Draft) -> Announcement:
         origin=draft.session_id,
         sender=draft.sender.user_id if event.ack_id else "",
         ack_id=event.ack_id or "",
+        payloads=dict(sealed.own) if sealed is not None else {},
     )

@@ -6,7 +6,7 @@ No metric has a label that names a room, a user or a session: their number would
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -37,6 +37,18 @@ class ManaCollector(Collector):
         yield from _frames()
         yield from _commits()
         yield from _nodes()
+        for figures_of_app in _of_apps:
+            yield from figures_of_app()
+
+
+#: What apps above this one count: functions that give metrics.
+_of_apps: list[Callable[[], Iterable[Metric]]] = []
+
+
+def collect_from(app: Callable[[], Iterable[Metric]]) -> None:
+    """Adds the metrics of an app. As everywhere, none may have a label that names a room, a user or a session."""
+    if app not in _of_apps:
+        _of_apps.append(app)
 
 
 def _connections() -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 from mana.protocol.types import (
     AckId,
     CallId,
+    Ciphertext,
     DeviceId,
     Emoji,
     Index,
@@ -240,31 +241,49 @@ class NetworkChange(Signal, kw_only=True, tag="network_change"):
 
 
 class KeyExchange(ClientFrame, kw_only=True, tag="key_exchange"):
-    """Publishes this device's public keys."""
+    """Publishes this device's public keys: ``payload`` is what ``PUT e2ee/devices/{id}`` of the REST API takes."""
 
     payload: Any
 
 
 class PrekeyRefill(ClientFrame, kw_only=True, tag="prekey_refill"):
-    """Adds one-time prekeys."""
+    """Adds one-time prekeys: ``payload`` is ``{"one_time": [...]}``."""
 
     payload: Any
 
 
 class GetPrekeyBundle(ClientFrame, kw_only=True, tag="get_prekey_bundle"):
-    """Asks for a prekey bundle of each device of a user, or of one device."""
+    """Asks for a prekey bundle of each device of a user, or of one device. The same ``ack_id`` again, within a
+    minute, gives the same answer."""
 
     to: UserId
     device_id: DeviceId | None = None
 
 
 class EncryptedFanout(ClientFrame, kw_only=True, tag="encrypted_fanout"):
-    """A message with one ciphertext per device."""
+    """A message with one ciphertext per device, in base64.
 
-    payloads: Annotated[dict[str, Any], Meta(max_length=1000)]
-    epochs: dict[str, int] = {}
+    ``payloads`` is ``{user: {device: ciphertext}}``, or ``{device: ciphertext}`` where no two of the devices have the
+    same id; or ``payload`` is one ciphertext for all devices (sender keys). ``epochs`` are those of the device lists
+    that it was made for, of each user with devices. It needs all devices of everybody in the room but the sending one.
+
+    With ``control`` it is no message of the room but something for the named devices alone, any number of them: the
+    keys of senders, requests for a retry, what a new device needs of an old one. It arrives as ``encrypted``.
+    """
+
+    payloads: Annotated[dict[str, Any], Meta(max_length=1000)] = {}
+    payload: Ciphertext | None = None
+    epochs: Annotated[dict[str, int], Meta(max_length=1000)] = {}
     room_id: RoomId | None = None
     to: UserId | None = None
+    attachments: Annotated[list[MessageId], Meta(max_length=32)] = []
+    control: bool = False
+
+
+class EncryptedAck(ClientFrame, kw_only=True, tag="encrypted_ack"):
+    """Tells that this device has decrypted and kept what came with these ids: the server forgets the ciphertext."""
+
+    message_ids: Annotated[list[MessageId], Meta(min_length=1, max_length=500)]
 
 
 #: Every frame that a client may send; the decoder and the AsyncAPI document are made from it.
@@ -279,6 +298,7 @@ CLIENT_FRAMES: tuple[type[ClientFrame], ...] = (
     Candidate,
     DeleteMessage,
     EditMessage,
+    EncryptedAck,
     EncryptedFanout,
     GetPrekeyBundle,
     HistoryRequest,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class ErrorCode(StrEnum):
@@ -23,6 +25,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     NOT_A_MEMBER = "not_a_member"
     CONFLICT = "conflict"
+    STALE_DEVICE_LIST = "stale_device_list"
     RATE_LIMITED = "rate_limited"
     TOO_SLOW = "too_slow"
     REPLACED = "replaced"
@@ -48,6 +51,7 @@ TEXTS: dict[ErrorCode, str] = {
     ErrorCode.NOT_FOUND: "There is no such thing, or you may not know of it.",
     ErrorCode.NOT_A_MEMBER: "You are not a member of this room.",
     ErrorCode.CONFLICT: "This contradicts what is already there.",
+    ErrorCode.STALE_DEVICE_LIST: "The devices of somebody have changed.",
     ErrorCode.RATE_LIMITED: "Too many requests: slow down.",
     ErrorCode.TOO_SLOW: "You read too slowly: reconnect and sync.",
     ErrorCode.REPLACED: "Another connection has taken over.",
@@ -60,7 +64,8 @@ TEXTS: dict[ErrorCode, str] = {
 class ManaError(Exception):
     """A refusal that a client is told of.
 
-    ``retry_after`` is in seconds. ``ack_id`` names the request that failed, where it is known.
+    ``retry_after`` is in seconds. ``ack_id`` names the request that failed, where it is known. ``details`` are JSON
+    values for programs.
     """
 
     def __init__(
@@ -70,8 +75,10 @@ class ManaError(Exception):
         *,
         retry_after: float | None = None,
         ack_id: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         self.code = code
+        self.details = details
         self.detail = detail or TEXTS[code]
         self.retry_after = retry_after
         self.ack_id = ack_id

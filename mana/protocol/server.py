@@ -62,12 +62,17 @@ class AckMessage(ServerFrame, kw_only=True, tag="ack"):
 
 
 class ErrorFrame(ServerFrame, kw_only=True, tag="error"):
-    """Answers a frame that was refused, or comes before a close. ``retry_after`` is in seconds."""
+    """Answers a frame that was refused, or comes before a close. ``retry_after`` is in seconds.
+
+    ``details`` come with ``stale_device_list``: which devices are ``missing`` or ``extra`` (``{user_id, device_id}``),
+    and whose device lists are ``stale`` (``{user_id, epoch}`` as it is now; null: they have none).
+    """
 
     code: str
     error: str
     ack_id: AckId | None = None
     retry_after: float | None = None
+    details: Any = None
 
 
 class Pong(ServerFrame, kw_only=True, tag="pong"):
@@ -113,6 +118,7 @@ class Message(Event, kw_only=True, tag="message"):
     """A stored message as it is now. ``ack_id`` is there for the sender's own devices only.
 
     Of a ``deleted`` message the payload is null. ``reactions`` come with sync and history; live there are none yet.
+    Of an ``encrypted`` one the payload is this device's ciphertext, null where there is none (any more).
     """
 
     sender_id: UserId | None = None
@@ -126,7 +132,23 @@ class Message(Event, kw_only=True, tag="message"):
     edited_at: Timestamp | None = None
     deleted: bool = False
     reactions: list[ReactionCount] | None = None
+    encrypted: bool = False
     ack_id: AckId | None = None
+
+
+class Encrypted(ServerFrame, kw_only=True, tag="encrypted"):
+    """Something encrypted from device to device that is no message of a room (``control``). Sequenced, so that it waits
+    for devices that are offline, and comes before the messages sent after it. ``payload`` is as in ``message``.
+    """
+
+    id: MessageId
+    sequence: Sequence
+    timestamp: Timestamp
+    from_: UserId = field(name="from")
+    username: str
+    device_id: DeviceId
+    room_id: RoomId | None = None
+    payload: Raw
 
 
 class MessageEdit(Event, kw_only=True, tag="message_edit"):
@@ -462,12 +484,37 @@ class PinEvent(SignalEvent, kw_only=True, tag="pin"):
     """A participant pinned somebody."""
 
 
+class DeviceBundle(Struct, kw_only=True):
+    """The prekey bundle of one device, in base64."""
+
+    device_id: DeviceId
+    bundle: str
+
+
 class PrekeyBundle(ServerFrame, kw_only=True, tag="get_prekey_bundle"):
-    """One prekey bundle per device of a user."""
+    """One prekey bundle per device of a user, and the signed device list (base64) that vouches for them."""
 
     user_id: UserId
-    bundles: list[Any]
+    bundles: list[DeviceBundle]
+    epoch: int | None = None
+    device_list: str | None = None
     ack_id: AckId | None = None
+
+
+class PrekeysLow(ServerFrame, kw_only=True, tag="prekeys_low"):
+    """One of the user's devices has few one-time prekeys left at the server: send ``prekey_refill``."""
+
+    device_id: DeviceId
+    remaining: int
+
+
+class DeviceListEvent(ServerFrame, kw_only=True, tag="device_list"):
+    """Somebody's devices have changed: read ``e2ee/users/{id}/device-lists``. Without ``epoch`` they have no list any
+    more; ``removed`` are devices whose keys the server has dropped."""
+
+    user_id: UserId
+    epoch: int | None = None
+    removed: list[DeviceId] = []
 
 
 #: Every frame that the server may send; the AsyncAPI document is made from it.
@@ -482,7 +529,9 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     CameraToggleEvent,
     CandidateEvent,
     ContactEvent,
+    DeviceListEvent,
     DeviceSyncBatch,
+    Encrypted,
     ErrorFrame,
     History,
     Message,
@@ -496,6 +545,7 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     Pong,
     PreferenceEvent,
     PrekeyBundle,
+    PrekeysLow,
     PresenceEvent,
     ProfileEvent,
     Reaction,

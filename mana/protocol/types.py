@@ -13,6 +13,7 @@ RoomId = Annotated[str, Meta(min_length=1, max_length=128, description="Name of 
 UserId = Annotated[str, Meta(min_length=1, max_length=128, description="A user's id, always a string.")]
 MessageId = Annotated[str, Meta(min_length=1, max_length=64, description="A message's id (UUID version 7).")]
 DeviceId = Annotated[str, Meta(min_length=1, max_length=64, description="Name of one of the user's devices.")]
+Ciphertext = Annotated[str, Meta(min_length=4, max_length=90_000, description="Base64, with padding.")]
 CallId = Annotated[str, Meta(min_length=1, max_length=64)]
 Sequence = Annotated[int, Meta(ge=0, le=MAX_INT, description="Position in the gap-free order of all events.")]
 Index = Annotated[int, Meta(ge=0, le=MAX_INT, description="Position in the room: 1, 2, 3 ... without gaps.")]

@@ -166,7 +166,7 @@ class LayerBus:
                 size = 0
                 while self._waiting and size < MESSAGE_BYTES:
                     batch.append(self._waiting.popleft())
-                    size += len(batch[-1].frame) + 64
+                    size += batch[-1].size + 64
                 try:
                     await asyncio.wait_for(
                         self._layer.group_send(GROUP, message_for(batch, self._hub.node_id)), SEND_TIMEOUT

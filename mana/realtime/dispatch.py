@@ -65,7 +65,13 @@ async def dispatch(session: Session, frame: ClientFrame) -> None:
         answer = await handler(session, frame)
     except ManaError as error:
         session.send(
-            error_frame(error.code, error.detail, retry_after=error.retry_after, ack_id=error.ack_id or frame.ack_id)
+            error_frame(
+                error.code,
+                error.detail,
+                retry_after=error.retry_after,
+                ack_id=error.ack_id or frame.ack_id,
+                details=error.details,
+            )
         )
         return
     except (DatabaseError, InterfaceError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mana.conf import settings
@@ -308,7 +308,12 @@ def _array(frames: list[str]) -> str:
 
 
 def error_frame(
-    code: ErrorCode, detail: str = "", *, retry_after: float | None = None, ack_id: str | None = None
+    code: ErrorCode,
+    detail: str = "",
+    *,
+    retry_after: float | None = None,
+    ack_id: str | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> ErrorFrame:
     """An ``error`` frame; without ``detail`` with the code's own text."""
     from mana.protocol import TEXTS
@@ -316,7 +321,7 @@ def error_frame(
     counters.errors[code] += 1
     if tracing.tracer is not None:
         tracing.tracer.refusing(code)
-    return ErrorFrame(code=code, error=detail or TEXTS[code], retry_after=retry_after, ack_id=ack_id)
+    return ErrorFrame(code=code, error=detail or TEXTS[code], retry_after=retry_after, ack_id=ack_id, details=details)
 
 
 def _start(awaitable: Awaitable[None]) -> Awaitable[None] | None:

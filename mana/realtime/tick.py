@@ -25,6 +25,7 @@ class Tick:
         "_common_texts",
         "_frames",
         "_origins",
+        "_per_device",
         "_senders",
         "size",
     )
@@ -34,11 +35,14 @@ class Tick:
         self._frames = [announcement.frame for announcement in announcements]
         self._origins = {a.origin for a in announcements if a.origin}
         self._senders = {a.sender for a in announcements if a.ack_id}
+        self._per_device = any(a.payloads for a in announcements)
         self._arrays: list[str] | None = None
         #: What the last session got that got nothing of its own.
         self._common_texts: list[str] | None = None
         self._common_packed: list[bytes] = []
         self.size = sum(map(len, self._frames))
+        if self._per_device:
+            self.size += sum(max(map(len, a.payloads.values()), default=0) for a in announcements)
 
     def texts(self, session: Session) -> list[str]:
         """The WebSocket messages for a session that gets nothing else in this flush."""
@@ -63,14 +67,14 @@ class Tick:
 
     def frames(self, session: Session) -> list[str]:
         """The frames for a session; not to be changed."""
-        if session.id not in self._origins and session.user_id not in self._senders:
+        if session.id not in self._origins and session.user_id not in self._senders and not self._per_device:
             return self._frames
         return [frame for _, frame in self.sequenced_frames(session)]
 
     def sequenced_frames(self, session: Session) -> list[tuple[int, str]]:
         """The frames for a session, each with its sequence (0 for what has none)."""
         return [
-            (a.sequence, a.own_frame() if a.sender == session.user_id else a.frame)
+            (a.sequence, a.frame_for(session.user_id, session.device_id))
             for a in self._announcements
             if a.origin != session.id
         ]

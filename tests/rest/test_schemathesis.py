@@ -15,6 +15,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.e2ee_server.clients import Person
 from tests.support.client import Account
 from tests.support.server import Server
 
@@ -58,6 +59,8 @@ def _scene(server: Server) -> tuple[Account, dict[str, str]]:
     invited_to = member.room()
     member.post(f"rooms/{invited_to}/invitations", user_ids=[owner.id])
     owner.get("sync", cursor=0, device_id="phone")
+    Person(owner, "phone")
+    Person(member, "tablet")
     return owner, {
         "room_id": room,
         "user_id": member.id,

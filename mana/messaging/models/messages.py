@@ -77,6 +77,11 @@ class Message(models.Model):
         return json.loads(self.payload_json)
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether the payload is each device's own, and kept elsewhere: ``mana.messaging.sealed``."""
+        return bool(self.extra_json) and bool(json.loads(self.extra_json).get("encrypted"))
+
+    @property
     def mentions(self) -> list[str]:
         """The wire ids of the users whom the message mentions; ``@all`` stands for everybody in the room."""
         return list(json.loads(self.extra_json).get("mentions", ())) if self.extra_json else []

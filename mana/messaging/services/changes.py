@@ -60,6 +60,9 @@ def edit(message_id: UUID, user: Any, payload: Any, *, mentions: Sequence[str] |
         rules = policy()
         _check_may_write(rules, person, room, membership)
         rules.may_edit(person, room, membership.role, message, now)
+        if message.is_encrypted:
+            # Its text would be in the open then.
+            raise ManaError(ErrorCode.INVALID, "An encrypted message is changed by another encrypted one.")
         if Revision.objects.using(timeline.using).filter(message_id=message.pk).count() >= settings.EDITS_MAX:
             raise ManaError(ErrorCode.CONFLICT, "This message was edited too often.")
         Carried([draft], timeline.using).check(draft, room, membership.role, rules)

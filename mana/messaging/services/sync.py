@@ -17,6 +17,8 @@ from mana.protocol import ErrorCode, ManaError
 
 #: Bytes of payloads after which a page ends early. WebSocket libraries refuse messages over 1 MiB by default.
 PAGE_BYTES = 512 * 1024
+#: Bytes that what is around the frames of a page may take.
+PAGE_SLACK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,11 @@ def sync(user: Any, cursor: int | None = None, *, device_id: str | None = None, 
     assert new_cursor is not None
     if hidden := store.hidden(person.pk, events):
         events = [event for event in events if event.pk not in hidden]
-    return Batch(event_frames(events, reader_pk=person.pk), new_cursor, has_more, reason)
+    frames = event_frames(events, reader_pk=person.pk, device_id=device_id)
+    fitting = _fitting(frames)
+    if fitting < len(frames):
+        frames, has_more, new_cursor = frames[:fitting], True, events[fitting - 1].sequence or cursor
+    return Batch(frames, new_cursor, has_more, reason)
 
 
 def history(
@@ -70,6 +76,7 @@ def history(
     before: int | None = None,
     after: int | None = None,
     limit: int | None = None,
+    device_id: str | None = None,
 ) -> Page:
     """A page of a room's events before or after an index; without either, the newest.
 
@@ -86,9 +93,14 @@ def history(
     store = message_store()
     events = store.conversation(room, interval, user_pk=person.pk, before=before, after=after, limit=count + 1)
     events, has_more = _cut(events, count)
+    frames = event_frames(events, reader_pk=person.pk, device_id=device_id)
+    fitting = _fitting(frames)
+    if fitting < len(frames):
+        events, frames, has_more = events[:fitting], frames[:fitting], True
     if after is None:
         events.reverse()
-    return Page(event_frames(events, reader_pk=person.pk), [event.index or 0 for event in events], has_more)
+        frames.reverse()
+    return Page(frames, [event.index or 0 for event in events], has_more)
 
 
 def page_limit(limit: int | None) -> int:
@@ -107,6 +119,16 @@ def _cut(events: list[EventT], limit: int) -> tuple[list[EventT], bool]:
         if size > PAGE_BYTES and position > 0:
             return events[:position], True
     return events[:limit], len(events) > limit
+
+
+def _fitting(frames: list[bytes]) -> int:
+    """How many of the frames go into a page: what devices have of their own was not counted with the events."""
+    size = 0
+    for position, frame in enumerate(frames):
+        size += len(frame)
+        if size > 2 * PAGE_BYTES - PAGE_SLACK and position > 0:
+            return position
+    return len(frames)
 
 
 async_ = reading(sync)

@@ -1,0 +1,1 @@
+"""What can be done with keys, device lists and ciphertext: one module per subject."""
