@@ -15,6 +15,7 @@ from mana.messaging.timeline import database
 from mana.notifications import push, services
 from mana.notifications.models import Notification
 from mana.notifications.wishes import wishes_of
+from mana.realtime.database import patient
 
 #: Characters of a message that a notification shows.
 EXCERPT = 200
@@ -26,6 +27,11 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
     """Notifies those whom a message mentions, and pushes it to the other members who are away."""
     if settings.PUSH_BACKENDS:
         push.in_background(push_message, message)
+    _notify_the_mentioned(message)
+
+
+@patient
+def _notify_the_mentioned(message: Any) -> None:
     mentions = mentions_of(message)
     mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
     author = person(message.sender_id) if message.sender_id is not None else None
@@ -95,11 +101,13 @@ def excerpt(payload_json: str) -> str:
     return text[:EXCERPT] if isinstance(text, str) else ""
 
 
+@patient
 def contact_requested(sender: Any, user: Any, other: Any, **_: Any) -> None:
     """Notifies who is asked to become a contact."""
     _of_person(other, user, "{} wants to be your contact", "contact_request")
 
 
+@patient
 def contact_accepted(sender: Any, user: Any, other: Any, **_: Any) -> None:
     """Notifies who had asked."""
     _of_person(other, user, "{} is your contact now", "contact_accepted")

@@ -8,7 +8,11 @@ from collections import deque
 from contextvars import Context
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError
 from django.dispatch import Signal
+
+from mana.realtime.database import drop_dead_connections
 
 logger = logging.getLogger("mana.hooks")
 
@@ -49,7 +53,10 @@ class Hooks:
         while self._queue:
             signal, sender, kwargs = self._queue.popleft()
             try:
-                await signal.asend_robust(sender, **kwargs)
+                answers = await signal.asend_robust(sender, **kwargs)
+                if any(isinstance(answer, OperationalError | InterfaceError) for _, answer in answers):
+                    # Nobody else closes a dead connection of the thread that receivers share.
+                    await sync_to_async(drop_dead_connections)()
             except Exception:
                 logger.exception("Receivers of a signal could not be called.")
             if len(self._queue) < BACKLOG:
