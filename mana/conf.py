@@ -763,7 +763,8 @@ class Settings:
     )
     WRITER_STUCK_AFTER = Setting(
         10.0,
-        """Seconds at one transaction after which the writer counts as stuck and the node as not ready.""",
+        """Seconds at one transaction after which the writer counts as stuck: sends are refused with ``unavailable``
+        until it goes on, and the node is not ready.""",
         section="Observability",
         minimum=0.1,
     )

@@ -69,7 +69,7 @@ class Writer:
     def submit(self, draft: Draft, done: Callable[[Result], None]) -> None:
         """Has a draft stored; ``done`` is called in the event loop with its place or the reason why not.
 
-        Raises ``ManaError`` with ``unavailable`` when too much waits already.
+        Raises ``ManaError`` with ``unavailable`` when too much waits already, or the database does not answer.
         """
         self._push(_Message(draft, done, tracing.tracer.taken_over() if tracing.tracer is not None else None))
 
@@ -104,8 +104,11 @@ class Writer:
         """How much waits for a transaction."""
         return len(self._queue)
 
+    def _is_stuck(self) -> bool:
+        return self.busy_since is not None and perf_counter() - self.busy_since > settings.WRITER_STUCK_AFTER
+
     def _push(self, job: _Message | _Change) -> None:
-        if len(self._queue) >= settings.WRITER_QUEUE_SIZE:
+        if len(self._queue) >= settings.WRITER_QUEUE_SIZE or self._is_stuck():
             raise ManaError(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER)
         self._queue.append(job)
         if self._task is None or self._task.done():

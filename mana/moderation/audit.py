@@ -12,6 +12,7 @@ from mana.accounts.stores import person
 from mana.messaging.frames import change_of
 from mana.messaging.models import Message, Room
 from mana.moderation.models import AuditEntry
+from mana.realtime.database import patient
 
 #: Changes of rooms that are somebody's say over others.
 RECORDED = frozenset(
@@ -44,6 +45,7 @@ def listen() -> None:
         post_save.connect(_admin_logged, sender=LogEntry, dispatch_uid="mana_audit")
 
 
+@patient
 def _room_changed(room: Room, action: str, event: Message, **kwargs: Any) -> None:
     if action not in RECORDED:
         return
@@ -56,6 +58,7 @@ def _room_changed(room: Room, action: str, event: Message, **kwargs: Any) -> Non
     record(event.sender_id, f"room {action}", subject, room_key=room.key, **details)
 
 
+@patient
 def _message_deleted(message: Message, event: Message, **kwargs: Any) -> None:
     if event.sender_id == message.sender_id:
         return  # one's own

@@ -15,7 +15,7 @@ from mana.messaging.timeline import database
 from mana.notifications import push, services
 from mana.notifications.models import Notification
 from mana.notifications.wishes import wishes_of
-from mana.realtime.database import call_again_if_disconnected
+from mana.realtime.database import patient
 
 #: Characters of a message that a notification shows.
 EXCERPT = 200
@@ -30,7 +30,7 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
     if not message.mentions:
         return
     # Only what reads is done again: a second broadcast would notify twice.
-    author, users = call_again_if_disconnected(_author_and_mentioned, message)
+    author, users = _author_and_mentioned(message)
     if not users:
         return
     name = (author.display_name or author.username) if author is not None else "Somebody"
@@ -45,6 +45,7 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
     )
 
 
+@patient
 def _author_and_mentioned(message: Any) -> tuple[Person | None, list[Person]]:
     mentions = mentions_of(message)
     mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
@@ -103,11 +104,13 @@ def excerpt(payload_json: str) -> str:
     return text[:EXCERPT] if isinstance(text, str) else ""
 
 
+@patient
 def contact_requested(sender: Any, user: Any, other: Any, **_: Any) -> None:
     """Notifies who is asked to become a contact."""
     _of_person(other, user, "{} wants to be your contact", "contact_request")
 
 
+@patient
 def contact_accepted(sender: Any, user: Any, other: Any, **_: Any) -> None:
     """Notifies who had asked."""
     _of_person(other, user, "{} is your contact now", "contact_accepted")

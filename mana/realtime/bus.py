@@ -16,6 +16,7 @@ import msgspec
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from mana.conf import settings
+from mana.realtime import tasks
 from mana.realtime.announcements import Announcement, pack, unpack
 from mana.realtime.counters import counters
 
@@ -95,7 +96,8 @@ class LayerBus:
     async def start(self) -> None:
         """Joins the group of nodes. A layer that is away is tried again and again; the database bridges the time."""
         try:
-            await asyncio.wait_for(self._join(), SEND_TIMEOUT)
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self._join()
         except Exception as error:
             logger.warning("The channel layer can't be reached; events come from the database: %s", error)
         loop = asyncio.get_running_loop()
@@ -107,12 +109,11 @@ class LayerBus:
 
     async def stop(self) -> None:
         """Leaves the group."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         try:
             if self._channel:
-                await asyncio.wait_for(self._layer.group_discard(GROUP, self._channel), SEND_TIMEOUT)
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await self._layer.group_discard(GROUP, self._channel)
             if hasattr(self._layer, "close_pools"):
                 await self._layer.close_pools()
         except Exception as error:
@@ -168,9 +169,8 @@ class LayerBus:
                     batch.append(self._waiting.popleft())
                     size += batch[-1].size + 64
                 try:
-                    await asyncio.wait_for(
-                        self._layer.group_send(GROUP, message_for(batch, self._hub.node_id)), SEND_TIMEOUT
-                    )
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        await self._layer.group_send(GROUP, message_for(batch, self._hub.node_id))
                     counters.published += len(batch)
                 except Exception as error:
                     self.drops += len(batch)
@@ -179,11 +179,13 @@ class LayerBus:
     async def _renew(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), RENEWAL)
+                async with asyncio.timeout(RENEWAL):
+                    await self._doubted.wait()
             self._doubted.clear()
             try:
                 if self._channel:
-                    await asyncio.wait_for(self._layer.group_add(GROUP, self._channel), SEND_TIMEOUT)
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        await self._layer.group_add(GROUP, self._channel)
             except Exception as error:
                 logger.warning("The channel layer's group was not renewed: %s", error)
             await asyncio.sleep(RENEWAL_PAUSE)

@@ -8,15 +8,24 @@ to a thread when there is no database work.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger("mana.database")
+
+#: Seconds for which ``patient`` functions are called again, and between two calls.
+PATIENCE = 15.0
+PAUSE = 0.2
 
 
 class DatabaseThreads:
@@ -59,6 +68,30 @@ def call_again_if_disconnected(function: Callable[P, T], *args: P.args, **kwargs
         if not drop_dead_connections():
             raise
     return function(*args, **kwargs)
+
+
+def patient(function: Callable[P, T]) -> Callable[P, T]:
+    """``function``, called again and again while the database is away, for at most ``PATIENCE`` seconds.
+
+    For what follows a commit and nobody would ask for again. It blocks its thread, and it must be safe to repeat.
+    Inside a transaction it is called once: that is over.
+    """
+
+    @wraps(function)
+    def patiently(*args: P.args, **kwargs: P.kwargs) -> T:
+        ends = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except (OperationalError, InterfaceError) as error:
+                waits = not drop_dead_connections()
+                if time.monotonic() > ends or any(one.in_atomic_block for one in connections.all()):
+                    raise
+                logger.info("%s is called again: %s", function.__qualname__, error)
+                if waits:
+                    time.sleep(PAUSE)
+
+    return patiently
 
 
 def drop_dead_connections() -> bool:

@@ -26,6 +26,9 @@ logger = logging.getLogger("mana.drain")
 
 #: Clients that are asked to come back per second, so that the other nodes are not run over.
 RETURNS_PER_SECOND = 100
+#: Seconds after ``GRACEFUL_SHUTDOWN_TIMEOUT`` in which the server may end the process; then it is ended. A thread that
+#: waits for a database that does not answer would keep it for ever.
+LAST_RESORT = 5.0
 #: Seconds between looks at whether the sockets are closed.
 POLL = 0.02
 
@@ -47,6 +50,9 @@ class _Handler:
             self._pass_on(number)  # asked twice: at once
         else:
             self._hub.draining = True
+            last_resort = threading.Timer(settings.GRACEFUL_SHUTDOWN_TIMEOUT + LAST_RESORT, _end_at_once)
+            last_resort.daemon = True
+            last_resort.start()
             self._hub.loop.call_soon_threadsafe(self._begin, number)
 
     def _begin(self, number: int) -> None:
@@ -59,6 +65,11 @@ class _Handler:
         elif self._before == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _end_at_once() -> None:
+    logger.error("The process did not end in time; it is ended with threads that still wait for something.")
+    os._exit(1)
 
 
 async def drain(hub: Hub) -> None:

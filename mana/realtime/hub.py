@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mana.conf import settings
 from mana.protocol import CloseCode, ErrorCode
-from mana.realtime import source, tracing
+from mana.realtime import source, tasks, tracing
 from mana.realtime.admission import Admission
 from mana.realtime.announcements import Announcement
 from mana.realtime.bus import Bus, make_bus
@@ -116,10 +116,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Ends the hub's tasks, threads and connections."""
-        tasks = [task for task in (*self._tasks, self._repairing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end((*self._tasks, self._repairing))
         if self._gap_timer is not None:
             self._gap_timer.cancel()
         for extension in self._extensions.values():

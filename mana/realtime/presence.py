@@ -74,7 +74,8 @@ class Presence:
                 await asyncio.sleep(1)
                 continue
             try:
-                await asyncio.wait_for(self._wake.wait(), self._pause(renew_at))
+                async with asyncio.timeout(self._pause(renew_at)):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             self._wake.clear()

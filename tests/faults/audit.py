@@ -6,12 +6,13 @@ from collections import defaultdict
 from typing import Any
 
 
-def events() -> list[dict[str, Any]]:
-    """All stored events by sequence, those without a place first."""
+def events(*rooms: str) -> list[dict[str, Any]]:
+    """All stored events, or those of some rooms, by sequence, those without a place first."""
     from django.db.models import F
 
     from mana.messaging.models import Message
 
+    found = Message.objects.filter(room__key__in=rooms) if rooms else Message.objects.all()
     return [
         {
             "sequence": row.sequence,
@@ -22,7 +23,7 @@ def events() -> list[dict[str, Any]]:
             "ack_id": row.ack_id,
             "payload": row.payload,
         }
-        for row in Message.objects.select_related("room").order_by(F("sequence").asc(nulls_first=True))
+        for row in found.select_related("room").order_by(F("sequence").asc(nulls_first=True))
     ]
 
 

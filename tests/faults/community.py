@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from tests.faults import audit, history
+from tests.faults import audit, history, measures
 from tests.faults.clients import PersistentClient
 from tests.faults.processes import scripts
 from tests.support import databases
@@ -21,9 +22,15 @@ from tests.support.server import Server
 
 #: Seconds that the clients have at the end to be acked and to catch up.
 CATCH_UP = 60
+#: Rooms that a community talks in: each client in all of them, in turns.
+ROOMS = 2
 OPEN_LIMITS = {
     "MANA_RATE_LIMIT_PER_SECOND": "10000",
     "MANA_RATE_LIMIT_BURST": "10000",
+    "MANA_HANDSHAKE_RATE": "10000",
+    "MANA_HANDSHAKE_BURST": "10000",
+    "MANA_MAX_CONNECTIONS_PER_ADDRESS": "10000",
+    "MANA_ROOM_CREATION_RATE": "",
     "MANA_PRESENCE_LEASE": "4",
     "MANA_PRESENCE_GRACE": "0.5",
     "MANA_RECONNECT_SPREAD": "0.5",
@@ -81,6 +88,12 @@ class Report:
     clients: list[PersistentClient]
     stored: int = 0
     problems: list[str] = field(default_factory=list)
+    #: Messages that were acked and are gone, or that somebody never got; and those that are there, or came, twice.
+    lost: int = 0
+    doubled: int = 0
+    seconds: float = 0.0
+    #: Bytes of each node's process before the fault and after it, for nodes whose process is the same.
+    memory: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def closes(self) -> Counter[int]:
@@ -103,64 +116,105 @@ class Report:
         return sum(len(client.history.sent) for client in self.clients)
 
     @property
+    def delivered(self) -> int:
+        """Messages that were received, by each of the clients that received them."""
+        return sum(len(client.history.handled) for client in self.clients)
+
+    @property
     def slowest(self) -> float:
         """Seconds that a live event took to a connected client, at the most."""
         return max(client.slowest for client in self.clients)
 
 
 class Community:
-    """Clients that talk in one room while a test does its worst."""
+    """Clients that talk while a test does its worst."""
 
     def __init__(self, site: Site, accounts: list[Account], clients: list[PersistentClient]) -> None:
         self.site = site
         self.accounts = accounts
         self.clients = clients
+        self._before: dict[int, int] = {}
 
-    async def go_on(self, acks: int) -> None:
-        """Waits until every client has been acked so many more messages."""
-        await asyncio.gather(*(client.until_acked(acks) for client in self.clients))
+    async def go_on(self, acks: int, *, without: PersistentClient | None = None) -> None:
+        """Waits until every client, but for one, has been acked so many more messages."""
+        await asyncio.gather(*(client.until_acked(acks) for client in self.clients if client is not without))
+
+    def begin_to_measure(self) -> None:
+        """What comes now is compared with how things are now."""
+        self._before = {node.process.pid: measures.memory(node) for node in self.site.nodes if node.process is not None}
+        for client in self.clients:
+            client.forget_delays()
+
+    def memory(self) -> list[tuple[int, int]]:
+        """Bytes of the processes that were there when measuring began: then, and now."""
+        return [
+            (self._before[node.process.pid], measures.memory(node))
+            for node in self.site.nodes
+            if node.process is not None and node.process.pid in self._before
+        ]
 
 
 @contextlib.asynccontextmanager
-async def community(site: Site, *, clients: int = 6, pause: float = 0.005) -> AsyncIterator[tuple[Community, Report]]:
-    """Talks for the length of the block. After it the report says what was lost, doubled or out of order."""
+async def community(
+    site: Site, *, clients: int = 6, pause: float = 0.005, padding: int = 0
+) -> AsyncIterator[tuple[Community, Report]]:
+    """Talks for the length of the block. After it the report says what was lost, doubled or out of order, or waits.
+
+    Each client sends a message, padded to some bytes, every ``pause`` seconds at the most.
+    """
+    begun = time.monotonic()
     accounts = [Account(site.nodes[0]) for _ in range(clients)]
-    room = accounts[0].room(*accounts[1:])
+    rooms = [accounts[0].room(*accounts[1:]) for _ in range(ROOMS)]
     async with AsyncExitStack() as stack:
         urls = [node.ws for node in site.nodes]
         running = [
-            PersistentClient(one, room, arrays=bool(n % 2), urls=[*urls[n % len(urls) :], *urls[: n % len(urls)]])
+            PersistentClient(
+                one,
+                rooms,
+                arrays=bool(n % 2),
+                urls=[*urls[n % len(urls) :], *urls[: n % len(urls)]],
+                padding=padding,
+            )
             for n, one in enumerate(accounts)
         ]
         for client in running:
             stack.push_async_callback(client.stop)
         report = Report(running)
-        talking = [asyncio.create_task(_talk(client, pause)) for client in running]
+        people = Community(site, accounts, running)
+        talking = [asyncio.create_task(talk(client, pause)) for client in running]
         try:
-            yield Community(site, accounts, running), report
+            yield people, report
         finally:
             for task in talking:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)
+        report.seconds = time.monotonic() - begun
         try:
             async with asyncio.timeout(CATCH_UP):
                 for client in running:
                     await client.until(lambda client=client: client.is_all_acked)
-                last = say_goodbye(accounts[0], running[0].history, room)
+                last = say_goodbye(accounts[0], running[0].history, rooms[0])
                 for client in running:
                     await client.until_at(last)
         except TimeoutError:
             raise AssertionError("\n".join([*map(repr, running), *(node.log[-3000:] for node in site.nodes)])) from None
+        report.memory = people.memory()
+        for node in site.nodes:
+            if held := await measures.what_stays(node):
+                report.problems.append(f"{held} waits in a node with nobody to wait for it")
     for one in accounts:
         one.http.close()
     with scripts(site.url) as process:
-        report.problems = process.run(audit.problems)
-        stored = process.run(audit.events)
+        report.problems += process.run(audit.problems)
+        stored = process.run(audit.events, *rooms)
     report.stored = len(stored)
-    report.problems += history.problems([client.history for client in running], stored)
+    histories = [client.history for client in running]
+    report.problems += history.problems(histories, stored)
+    report.lost, report.doubled = history.tally(histories, stored)
 
 
-async def _talk(client: PersistentClient, pause: float) -> None:
+async def talk(client: PersistentClient, pause: float) -> None:
+    """Sends for ever, a message every ``pause`` seconds, and none while too many wait for their acks."""
     for number in count():
         await client.send(f"{client.history.user_id} {number}")
         await asyncio.sleep(pause)

@@ -23,6 +23,21 @@ class ClientHistory:
     live: list[list[int]] = field(default_factory=list)
 
 
+def tally(clients: list[ClientHistory], stored: list[dict[str, Any]]) -> tuple[int, int]:
+    """How often a message was lost (acked and not stored, or stored and not received) and doubled."""
+    messages = [event for event in stored if event["kind"] == "message"]
+    counts = Counter((event["sender"], event["ack_id"]) for event in messages)
+    everything = {event["sequence"] for event in messages}
+    lost, doubled = 0, sum(count - 1 for count in counts.values())
+    for client in clients:
+        own = {ack["sequence"] for acks in client.acked.values() for ack in acks}
+        handled = [event["sequence"] for event in client.handled]
+        lost += sum((client.user_id, ack_id) not in counts for ack_id in client.acked)
+        lost += len(everything - own - set(handled))
+        doubled += len(handled) - len(set(handled))
+    return lost, doubled
+
+
 def problems(clients: list[ClientHistory], stored: list[dict[str, Any]]) -> list[str]:
     """What was lost, doubled, invented or out of order. ``stored`` are the events that all of the clients may see."""
     found: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.history import ClientHistory, problems
+from tests.faults.history import ClientHistory, problems, tally
 
 
 def stored(*sequences: int) -> list[dict[str, Any]]:
@@ -38,3 +38,8 @@ def test_each_kind_of_fault_is_found() -> None:
         "never acked": ([ClientHistory("ann", sent={"m1": 1}, handled=[{"sequence": 1, "payload": 1}])], stored(1)),
     }
     assert [name for name, run in faults.items() if not problems(*run)] == []
+
+
+def test_what_is_lost_and_what_is_doubled_is_counted() -> None:
+    assert tally([ann(1, 2, 3), bob(1, 2, 3)], stored(1, 2, 3)) == (0, 0)
+    assert tally([ann(1, 2), bob(1, 1)], stored(1, 3, 3)) == (3, 2)

@@ -29,7 +29,7 @@ async def test_nothing_acked_is_lost_or_doubled_by_five_kills(kind: str) -> None
         accounts = [Account(server) for _ in range(CLIENTS)]
         room = accounts[0].room(*accounts[1:])
         async with asyncio.timeout(150), AsyncExitStack() as stack:
-            clients = [PersistentClient(one, room, arrays=bool(n % 2)) for n, one in enumerate(accounts)]
+            clients = [PersistentClient(one, [room], arrays=bool(n % 2)) for n, one in enumerate(accounts)]
             for client in clients:
                 stack.push_async_callback(client.stop)
             talking = [asyncio.create_task(talk(client)) for client in clients]

@@ -171,8 +171,10 @@ def test_the_policy_may_stop_direct_messages(ann: Any, ben: Any) -> None:
 
 def test_signals_tell_after_the_commit(ann: Any, ben: Any) -> None:
     told: list[tuple[str, Any]] = []
+    in_transaction: list[bool] = []
 
     def stored(message: Message, **kwargs: Any) -> None:
+        in_transaction.append(connections[Message.objects.db].in_atomic_block)
         assert Message.objects.filter(pk=message.pk, sequence=message.sequence).exists()
         told.append(("stored", message.payload))
 
@@ -180,9 +182,11 @@ def test_signals_tell_after_the_commit(ann: Any, ben: Any) -> None:
         told.append(("sent", message.payload))
 
     def joined(room: Room, user: Any, **kwargs: Any) -> None:
+        in_transaction.append(connections[Message.objects.db].in_atomic_block)
         told.append(("joined", user.username))
 
     def left(user: Any, removed: bool, **kwargs: Any) -> None:
+        in_transaction.append(connections[Message.objects.db].in_atomic_block)
         told.append(("removed" if removed else "left", user.username))
 
     def fails(**kwargs: Any) -> None:
@@ -216,6 +220,7 @@ def test_signals_tell_after_the_commit(ann: Any, ben: Any) -> None:
         ("joined", "ben"),
         ("removed", "ben"),
     ]
+    assert in_transaction == [False] * 6
 
 
 def test_a_banned_member_neither_returns_nor_is_brought_back(ann: Any, ben: Any) -> None:

@@ -143,8 +143,25 @@ class Postgres(Instance):
             *("-c", f"unix_socket_directories={self.folder}"),
         ]
 
+    def freeze(self) -> None:
+        """SIGSTOP of the server and of the processes that serve its connections."""
+        super().freeze()
+        self._signal_children(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal_children(signal.SIGCONT)
+        super().thaw()
+
+    def _signal_children(self, number: int) -> None:
+        if self._process is not None:
+            for pid in _children(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
     def kill(self) -> None:
         """Immediate shutdown: what a power cut leaves, but no orphaned processes."""
+        self.thaw()
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGQUIT)
@@ -306,6 +323,17 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name before the parent's id may hold anything but ends with the last parenthesis.
+            if int(status.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(status.parent.name))
+    return found
 
 
 def _as(user: str) -> list[str]:
