@@ -90,6 +90,11 @@ if apps.is_installed("mana.moderation"):
 
     api.append(path("reports", ReportsView.as_view(), name="reports"))
 
+if apps.is_installed("mana_rtc"):
+    from mana_rtc.urls import api as calls
+
+    api += calls
+
 urlpatterns = [path("api/", include(api))]
 if apps.is_installed("mana.observability"):
     urlpatterns.append(path("", include("mana.observability.urls")))

@@ -6,7 +6,7 @@ No metric has a label that names a room, a user or a session: their number would
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -37,6 +37,17 @@ class ManaCollector(Collector):
         yield from _frames()
         yield from _commits()
         yield from _nodes()
+        for collect in _contributions:
+            yield from collect()
+
+
+_contributions: list[Callable[[], Iterable[Metric]]] = []
+
+
+def contribute(collect: Callable[[], Iterable[Metric]]) -> None:
+    """Adds the metrics of another app, which ``collect`` gives each time that somebody asks."""
+    if collect not in _contributions:
+        _contributions.append(collect)
 
 
 def _connections() -> Iterator[Metric]:
