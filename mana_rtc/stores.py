@@ -146,6 +146,12 @@ def across_blocks() -> list[int]:
     return [call_pk for call_pk, (one, two) in pairs.items() if (one, two) in blocks or (two, one) in blocks]
 
 
+def live_calls_of(user_pk: Any) -> list[int]:
+    """The primary keys of the calls that somebody is in, or rung by."""
+    rows = CallParticipant.objects.filter(user_id=user_pk, state__in=PRESENT)
+    return list(rows.values_list("call_id", flat=True))
+
+
 def direct_call_of(one_pk: Any, two_pk: Any) -> Call | None:
     """The call that goes on between two people in their direct room."""
     calls = Call.objects.filter(live_in__isnull=False, room__room_type=Room.Type.DIRECT)

@@ -82,6 +82,15 @@ def end_across_block(call_pk: int) -> None:
         change.end(Reason.HANGUP)
 
 
+@retried
+def leave(call_pk: int, user_pk: Any) -> None:
+    """Takes somebody out of a call who is about to be no more."""
+    with changing(call_pk) as change:
+        row = change.rows.get(user_pk)
+        if row is not None:
+            depart(change, row, State.LEFT, "left")
+
+
 def put_out_of_room(room_pk: int) -> None:
     """Takes those out of the call of a room who are no members of it any more."""
     call = Call.objects.filter(room_id=room_pk, live_in__isnull=False).first()
