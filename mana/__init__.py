@@ -22,6 +22,7 @@ _ACCESSORS = {
     "rooms": "mana.messaging.services.rooms",
     "receipts": "mana.messaging.services.receipts",
     "sync": "mana.messaging.services.sync",
+    "calls": "mana_rtc.services",
 }
 
 

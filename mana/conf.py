@@ -877,9 +877,76 @@ class Settings:
     )
     RTC_RESUME_TIMEOUT = Setting(
         20.0,
-        """Seconds that somebody whose WebSocket broke stays in the call, so that they can come back to it.""",
+        """Seconds that somebody whose WebSocket broke, or whose node died, stays in the call, so that they can come
+        back to it.""",
         section="Calls and media",
         minimum=0,
+    )
+    RING_TIMEOUT = Setting(
+        45.0,
+        """Seconds that a call rings before it counts as missed.""",
+        section="Calls and media",
+        minimum=1,
+    )
+    RING_MAX_ROOM = Setting(
+        32,
+        """Members up to which everybody in a room is rung. In a larger room they see that there is a call, and may join
+        it.""",
+        section="Calls and media",
+        minimum=2,
+    )
+    ONE_CALL_AT_A_TIME = Setting(
+        True,
+        """Who is in a call is busy for others, and joins no second one. False: any number, on any devices.""",
+        section="Calls and media",
+    )
+    CALL_RATE = RateSetting("60/minute", """Calls that one user starts.""", section="Attempts")
+    CALL_POLICY = ImportedSetting(
+        "mana_rtc.policies.CallPolicy",
+        """Dotted path of the class that decides who may start, join, end and moderate calls.""",
+        section="Calls and media",
+    )
+    CALL_HISTORY_DAYS = Setting(
+        365,
+        """Days after which ``manage.py mana_prune`` removes calls from the history. 0: never.""",
+        section="Calls and media",
+        minimum=0,
+    )
+    STUN_SERVERS = Setting[list[str]](
+        [],
+        """STUN servers that clients are told, like ``stun:stun.example.com:3478``. By default no stranger's.""",
+        section="Calls and media",
+    )
+    TURN_SERVERS = Setting[list[str]](
+        [],
+        """TURN servers that clients are told, like ``turn:turn.example.com:3478?transport=udp`` or ``turns:...``.""",
+        section="Calls and media",
+    )
+    TURN_SECRET = Setting(
+        "",
+        """The secret that the TURN servers share (coturn: ``use-auth-secret``, ``static-auth-secret``). Clients get
+        credentials made with it, never the secret.""",
+        section="Calls and media",
+    )
+    TURN_CREDENTIALS_LIFETIME = Setting(
+        3600,
+        """Seconds that credentials made with ``TURN_SECRET`` hold.""",
+        section="Calls and media",
+        minimum=60,
+    )
+    TURN_USERNAME = Setting(
+        "", """With TURN servers that know no shared secret: the name.""", section="Calls and media"
+    )
+    TURN_PASSWORD = Setting(
+        "",
+        """And the password. Every user sees it, and it holds until you change it.""",
+        section="Calls and media",
+    )
+    ICE_TRANSPORT_POLICY = ChoiceSetting(
+        "all",
+        """``relay`` has clients use TURN servers only, so that callers do not learn each other's addresses.""",
+        section="Calls and media",
+        choices=("all", "relay"),
     )
     RTC_DYNACAST_DELAY = Setting(
         4.0,

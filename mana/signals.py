@@ -105,6 +105,14 @@ signal_received = Signal()
 # Arguments: sender (mana_e2ee.models.DeviceList), user_id (the id on the wire), epoch (None: dropped).
 device_list_changed = Signal()
 
+# Emitted once per call, on whatever node began it: when it begins to ring, or is busy at once.
+# Arguments: sender (mana_rtc.models.Call), call (state, room, started_by).
+call_started = Signal()
+
+# Emitted once per call, on the one node that ended it, also when everybody vanished or their node was killed.
+# Arguments: sender (mana_rtc.models.Call), call (reason; answered_at is None if nobody answered).
+call_ended = Signal()
+
 # Emitted after a report was filed, and after a moderator has handled one.
 # Arguments: sender (mana.moderation.models.Report), report; report_handled also has resolution (what was done).
 report_filed = Signal()

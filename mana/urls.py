@@ -98,6 +98,11 @@ if apps.is_installed("mana_e2ee"):
 
         api += e2ee
 
+if apps.is_installed("mana_rtc"):
+    from mana_rtc.urls import api as calls
+
+    api += calls
+
 urlpatterns = [path("api/", include(api))]
 if apps.is_installed("mana.observability"):
     urlpatterns.append(path("", include("mana.observability.urls")))

@@ -1,6 +1,4 @@
-from importlib.util import find_spec
-
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class ManaRTCConfig(AppConfig):
@@ -9,6 +7,17 @@ class ManaRTCConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Without the extra "rtc" there is no media: clients see from the welcome's features that calls are not offered.
-        if find_spec("aiortc") is not None:
-            from mana_rtc import handlers  # noqa: F401  registers the frame handlers
+        """Registers the frame handlers, the checks, and what every node does for calls."""
+        from mana.realtime import hub
+        from mana_rtc import checks, handlers, occasions  # noqa: F401  register themselves
+        from mana_rtc.keeper import CallKeeper
+
+        hub.accompany(CallKeeper)
+        occasions.listen()
+        if apps.is_installed("mana.observability"):
+            from mana.observability import doctor, metrics
+            from mana_rtc.doctor import examine_calls
+            from mana_rtc.metrics import collect
+
+            metrics.collect_from(collect)
+            doctor.contribute("calls", examine_calls)

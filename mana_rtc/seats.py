@@ -114,6 +114,13 @@ class Seats:
         except SfuError as error:
             logger.warning("A participant could not be let out: %s", error)
 
+    async def keep_only(self, rooms: dict[str, set[str]]) -> None:
+        """Gives up the seats in these rooms of all but the users (wire ids) that are named for each."""
+        for seat in list(self._seats.values()):
+            if seat.room in rooms and seat.info.user_id not in rooms[seat.room]:
+                self._tell_gone(seat, "ended")
+                await self.give_up(seat, "ended")
+
     def _forget(self, seat: Seat) -> None:
         self._seats.pop((seat.room, seat.participant), None)
         if seat.session is not None:

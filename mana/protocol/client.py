@@ -128,7 +128,10 @@ class HistoryRequest(ClientFrame, kw_only=True, tag="history"):
 
 
 class CallStart(ClientFrame, kw_only=True, tag="call_start"):
-    """Rings a user, or everybody in a room."""
+    """Rings a user, or everybody in a room. Where a call goes on already, it joins that one.
+
+    The ``ack`` has the ``call_id``: the one that the client chose, or one that the server makes.
+    """
 
     room_id: RoomId | None = None
     to: UserId | None = None
@@ -137,7 +140,7 @@ class CallStart(ClientFrame, kw_only=True, tag="call_start"):
 
 
 class CallAccept(ClientFrame, kw_only=True, tag="call_accept"):
-    """Answers a call."""
+    """Answers a call, joins one that goes on, or comes back to it with the same device after a lost connection."""
 
     call_id: CallId
     room_id: RoomId | None = None
@@ -145,7 +148,7 @@ class CallAccept(ClientFrame, kw_only=True, tag="call_accept"):
 
 
 class CallReject(ClientFrame, kw_only=True, tag="call_reject"):
-    """Declines a call."""
+    """Declines a call; with the payload ``{"reason": "busy"}`` because there is another one."""
 
     call_id: CallId
     room_id: RoomId | None = None
@@ -153,10 +156,15 @@ class CallReject(ClientFrame, kw_only=True, tag="call_reject"):
 
 
 class CallEnd(ClientFrame, kw_only=True, tag="call_end"):
-    """Hangs up."""
+    """Hangs up; a group's call goes on without the user.
+
+    The payload ``{"everybody": true}`` ends a group's call for all, ``{"reason": "failed"}`` says that no media came
+    through. ``to`` takes somebody else out of the call: for moderators.
+    """
 
     call_id: CallId | None = None
     room_id: RoomId | None = None
+    to: UserId | None = None
     payload: Any = None
 
 
@@ -212,8 +220,12 @@ class Ready(Signal, kw_only=True, tag="ready"):
     """Tells that the client is ready for the SFU's offer."""
 
 
+class IceServersRequest(ClientFrame, kw_only=True, tag="ice_servers"):
+    """Asks for the STUN and TURN servers, with credentials for a while."""
+
+
 class Mute(Signal, kw_only=True, tag="mute"):
-    """Tells whether the microphone is muted."""
+    """Tells whether the microphone is muted; with ``to`` a moderator mutes somebody."""
 
 
 class CameraToggle(Signal, kw_only=True, tag="camera_toggle"):
@@ -303,6 +315,7 @@ CLIENT_FRAMES: tuple[type[ClientFrame], ...] = (
     GetPrekeyBundle,
     HistoryRequest,
     IceRestart,
+    IceServersRequest,
     Join,
     KeyExchange,
     Leave,

@@ -59,6 +59,7 @@ class AckMessage(ServerFrame, kw_only=True, tag="ack"):
     room_id: RoomId | None = None
     timestamp: Timestamp | None = None
     duplicate: bool | None = None
+    call_id: CallId | None = None
 
 
 class ErrorFrame(ServerFrame, kw_only=True, tag="error"):
@@ -370,41 +371,90 @@ class ContactEvent(ServerFrame, kw_only=True, tag="contact"):
     from_: UserId | None = field(name="from", default=None)
 
 
+class CallMember(Struct, kw_only=True, omit_defaults=True):
+    """Somebody in a call, or rung by it, as everybody in the call sees them.
+
+    ``session_id`` and ``device_id`` are those that they are in the call with. ``pinned`` is whom they have pinned.
+    """
+
+    user_id: UserId
+    username: str
+    state: Literal["ringing", "joined", "left", "rejected", "busy", "missed", "removed"]
+    session_id: str | None = None
+    device_id: DeviceId | None = None
+    muted: bool = False
+    camera: bool = False
+    screen: bool = False
+    pinned: UserId | None = None
+
+
 class CallEvent(ServerFrame, kw_only=True):
-    """What the frames of a call's life share."""
+    """What the frames of a call's life share.
+
+    ``from``, ``session_id`` and ``device_id`` are stamped by the server. ``participants`` is everybody in the call and
+    who is being rung.
+    """
 
     call_id: CallId
     room_id: RoomId | None = None
     from_: UserId | None = field(name="from", default=None)
     username: str | None = None
+    session_id: str | None = None
+    device_id: DeviceId | None = None
     reason: str | None = None
     payload: Any = None
     timestamp: Timestamp | None = None
+    participants: list[CallMember] | None = None
 
 
 class CallStarted(CallEvent, kw_only=True, tag="call_start"):
-    """A call rings."""
+    """A call rings: those whose ``state`` is ``ringing``."""
 
 
 class CallAccepted(CallEvent, kw_only=True, tag="call_accept"):
-    """A call was answered."""
+    """Somebody answered or joined a call. Their other devices stop ringing."""
 
 
 class CallRejected(CallEvent, kw_only=True, tag="call_reject"):
-    """A call was declined."""
+    """Somebody declined a call, or is busy. Their other devices stop ringing."""
 
 
 class CallEnded(CallEvent, kw_only=True, tag="call_end"):
-    """A call is over."""
+    """A call is over, or for the user who gets this it is: then ``reason`` is ``removed``."""
+
+
+class CallParticipantEvent(CallEvent, kw_only=True, tag="call_participant"):
+    """Somebody left a call that goes on, did not answer, or came back to it with another connection."""
+
+    participant: CallMember
+
+
+class IceServer(Struct, kw_only=True, omit_defaults=True):
+    """An entry of ``RTCConfiguration.iceServers``."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class IceServers(ServerFrame, kw_only=True, tag="ice_servers"):
+    """What an ``RTCPeerConnection`` is made with. The credentials hold for ``expires_in`` seconds, absent: for good."""
+
+    ice_servers: list[IceServer]
+    ice_transport_policy: Literal["all", "relay"]
+    expires_in: int | None = None
+    ack_id: AckId | None = None
 
 
 class SignalEvent(ServerFrame, kw_only=True):
-    """What relayed signaling frames share; ``from`` is stamped by the server."""
+    """What relayed signaling frames share; ``from``, ``session_id`` and ``device_id`` are stamped by the server."""
 
     from_: UserId | None = field(name="from", default=None)
     username: str | None = None
     session_id: str | None = None
+    device_id: DeviceId | None = None
     room_id: RoomId | None = None
+    to: UserId | None = None
     payload: Any = None
 
 
@@ -465,7 +515,7 @@ class ActiveSpeaker(SignalEvent, kw_only=True, tag="active_speaker"):
 
 
 class MuteEvent(SignalEvent, kw_only=True, tag="mute"):
-    """A participant muted or unmuted."""
+    """A participant muted or unmuted; with ``to``, a moderator (``from``) muted them."""
 
 
 class CameraToggleEvent(SignalEvent, kw_only=True, tag="camera_toggle"):
@@ -524,6 +574,7 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     AnswerEvent,
     CallAccepted,
     CallEnded,
+    CallParticipantEvent,
     CallRejected,
     CallStarted,
     CameraToggleEvent,
@@ -534,6 +585,7 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     Encrypted,
     ErrorFrame,
     History,
+    IceServers,
     Message,
     MessageDelete,
     MessageEdit,

@@ -70,6 +70,8 @@ class Hub:
         #: The process is about to end: no new sockets, and nothing more is taken from those that are open.
         self.draining = False
         self.admission = Admission(self.loop.time)
+        #: Each is called with every session that is let in.
+        self.on_open: list[Callable[[Session], None]] = []
         self.repairs = 0
         self.slow_closes = 0
         self._buckets: dict[str, TokenBucket] = {}
@@ -106,6 +108,8 @@ class Hub:
             self.loop.create_task(self.presence.run(), name="mana-presence"),
             self.loop.create_task(self.revoker.run(), name="mana-revoker"),
         ]
+        for kind in _companions:
+            self.extension(kind)
         drain_on_sigterm(self)
 
     async def settle(self) -> None:
@@ -173,6 +177,8 @@ class Hub:
         self.schedule_flush(session)
         self.presence.came(session)
         self.revoker.opened(session)
+        for tell in self.on_open:
+            tell(session)
 
     def remove(self, session: Session) -> None:
         """Forgets a session."""
@@ -310,6 +316,10 @@ class Hub:
         receivers = 0
         for session in (*room.sessions, *(late for _, late in room.latecomers)):
             user = session.user_id
+            if announcement.sessions and session.id not in announcement.sessions:
+                continue
+            if session.id == announcement.origin:
+                continue
             if (not announcement.users or user in announcement.users) and user not in announcement.hidden_from:
                 session.enqueue(tick, tick.size)
                 receivers += 1
@@ -437,6 +447,13 @@ class Hub:
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+_companions: list[Callable[[Hub], Any]] = []
+
+
+def accompany(kind: Callable[[Hub], Any]) -> None:
+    """Has every hub make its extension of ``kind`` when it starts, not only when somebody asks for it."""
+    if kind not in _companions:
+        _companions.append(kind)
 
 
 def current() -> Hub:

@@ -16,14 +16,14 @@ from mana.conf import settings
 from mana.realtime.models import LastSeen, Node, Revocation, Session
 
 
-def _ago(seconds: float) -> Any:
+def ago(seconds: float) -> Any:
     """So long ago by the database's clock; those of nodes may differ."""
     return ExpressionWrapper(Now() - Value(timedelta(seconds=seconds)), output_field=DateTimeField())
 
 
 def _alive_since() -> Any:
     """The time before which a sign of life is too old."""
-    return _ago(settings.PRESENCE_LEASE)
+    return ago(settings.PRESENCE_LEASE)
 
 
 def living_nodes() -> QuerySet[Node]:
@@ -51,9 +51,7 @@ def renew_node(node_id: str) -> bool:
 def retire_node(node_id: str) -> None:
     """Has a node's lease end as soon as its users may be said to be gone. One without sessions is forgotten at once."""
     if not Node.objects.filter(pk=node_id, sessions=None).delete()[0]:
-        Node.objects.filter(pk=node_id).update(
-            seen_at=_ago(max(0.0, settings.PRESENCE_LEASE - settings.PRESENCE_GRACE))
-        )
+        Node.objects.filter(pk=node_id).update(seen_at=ago(max(0.0, settings.PRESENCE_LEASE - settings.PRESENCE_GRACE)))
 
 
 def add_sessions(rows: Iterable[Session]) -> None:
@@ -124,12 +122,12 @@ def add_revocation(user_id: str, session_id: str) -> str:
 
 def recent_revocations(seconds: float) -> list[Revocation]:
     """The hints of the last seconds."""
-    return list(Revocation.objects.filter(created_at__gte=_ago(seconds)).order_by("pk"))
+    return list(Revocation.objects.filter(created_at__gte=ago(seconds)).order_by("pk"))
 
 
 def forget_revocations(seconds: float) -> None:
     """Deletes hints that are older."""
-    Revocation.objects.filter(created_at__lt=_ago(seconds)).delete()
+    Revocation.objects.filter(created_at__lt=ago(seconds)).delete()
 
 
 def sessions_of(user_pk: Any) -> list[str]:

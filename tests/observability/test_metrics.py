@@ -103,7 +103,7 @@ async def test_what_was_done_is_what_is_counted(kind: str) -> None:
     assert refused['mana_errors_total{code="unauthenticated"}'] == 1
     forbidden = (room, alice.id, alice.username, "room_id", "user_id", "session")
     labels = {label for name in after for label in re.findall(r'(\w+)="', name) if name.startswith("mana_")}
-    assert labels == {"code", "type", "le", "node", "version"}
+    assert labels == {"code", "type", "le", "node", "version", "reason"}
     assert not any(word in name for name in after if name.startswith("mana_") for word in forbidden if len(word) > 4)
 
 

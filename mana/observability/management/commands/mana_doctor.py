@@ -10,6 +10,7 @@ from django.core.management.color import color_style
 
 from mana.observability.doctor import (
     Report,
+    contributions,
     examine_database,
     examine_layer,
     examine_message,
@@ -52,6 +53,9 @@ class Command(BaseCommand):
         database = examine_database(report, max_skew=options["max_skew"])
         report.section = "channel layer"
         examine_layer(report)
+        for section, examine in contributions if database else ():
+            report.section = section
+            examine(report)
         if not options["no_message"]:
             report.section = "message"
             if database:

@@ -31,7 +31,9 @@ from mana.protocol.server import ReadyEvent, SfuAnswerEvent
 from mana.realtime.dispatch import handles
 from mana.realtime.session import Session
 from mana_rtc.frames import plain
+from mana_rtc.keeper import CallKeeper
 from mana_rtc.seats import Seat, Seats
+from mana_rtc.services.entering import may_have_media
 from mana_rtc.sfu.backend import Joined, SfuError, Source, Wish
 
 ShortText = Annotated[str, Meta(max_length=128)]
@@ -105,6 +107,8 @@ async def ready(session: Session, frame: Ready) -> None:
     room = room_of(session, frame)
     await check_reaches(session, room, calling=True)
     payload: ReadyPayload = read(frame.payload, ReadyPayload)
+    await session.hub.database.run(may_have_media, room, session.identity.user_pk)
+    session.hub.extension(CallKeeper).watch(room)
     seats = session.hub.extension(Seats)
     async with refusals():
         if payload.resume is not None:
