@@ -36,6 +36,7 @@ class MessageStore:
 
         A draft that can't be stored fails alone. A resend (same sender and ``ack_id``) gives the first one's place.
         Raises ``OperationalError`` or ``InterfaceError`` when the database is away; then nothing may have been stored.
+        A draft with ``sealed`` is stored if that admits it, and only together with what that keeps.
         """
         from mana.messaging.sequencer import commit
 

@@ -35,6 +35,7 @@ from mana.messaging.intervals import Interval
 from mana.messaging.message_store import MessageStore, message_store
 from mana.messaging.models import Membership, Message, Room
 from mana.messaging.room_store import RoomStore, room_store
+from mana.messaging.sealed import Payloads
 from mana.protocol import ErrorCode, ManaError
 
 
@@ -57,6 +58,26 @@ class _Suite:
             self.ann, self.ben = _user("ann"), _user("ben")
             self.room: Room = services.create_room(self.ann, key="tea", name="Tea", members=[self.ben]).room
             yield
+
+
+class _Kept:
+    """A ``mana.messaging.sealed.Sealed`` that notes what it was asked to keep."""
+
+    payloads = Payloads()
+
+    def __init__(self, refusal: ManaError | None = None) -> None:
+        self._refusal = refusal
+        self.kept: list[Any] = []
+
+    def admit(self, room: Room, using: str) -> None:
+        """As it was told."""
+        if self._refusal is not None:
+            raise self._refusal
+
+    def keep(self, event: Message, using: str) -> None:
+        """Notes it."""
+        assert connections[using].in_atomic_block
+        self.kept.append(event.pk)
 
 
 class MessageStoreSuite(_Suite):
@@ -82,6 +103,19 @@ class MessageStoreSuite(_Suite):
         assert [result.sequence for result in results] == [before + 1, before + 2, before + 3]
         assert [event.payload for event in events] == [0, 1, 2]
         assert self.store.latest_sequence() == before + 3
+
+    def test_a_sealed_draft_is_stored_with_what_it_keeps_or_not_at_all(self) -> None:
+        def draft(sealed: _Kept) -> Draft:
+            return self._draft("null", sealed=sealed, ack_id="one")
+
+        refusing, first, again = _Kept(ManaError(ErrorCode.STALE_DEVICE_LIST)), _Kept(), _Kept()
+        (refused, stored), (event,) = self.store.save([draft(refusing), draft(first)])
+        assert isinstance(refused, ManaError)
+        assert refused.code is ErrorCode.STALE_DEVICE_LIST
+        assert (event.payload_json, event.is_encrypted, event.pk) == ("null", True, stored.message_id)
+        assert (refusing.kept, first.kept) == ([], [event.pk])
+        (resent,), _ = self.store.save([draft(again)])
+        assert (resent.message_id, resent.duplicate, again.kept) == (event.pk, True, [])
 
     def test_a_bad_draft_fails_alone(self) -> None:
         bad = Draft("nowhere", self.ann, "2")

@@ -337,3 +337,26 @@ def test_a_deleted_account_leaves_no_keys_and_lists(way: str, settings: Any) -> 
     delete_account(someone)
     assert not stores.devices(pk).exists()
     assert not stores.device_lists(pk).exists()
+
+
+def test_the_projects_code_is_told_of_a_new_list_once_it_is_committed(django_capture_on_commit_callbacks: Any) -> None:
+    from mana.signals import device_list_changed
+
+    told: list[Any] = []
+
+    def receiver(sender: Any, user_id: str, epoch: int | None, **_: Any) -> None:
+        told.append((user_id, epoch))
+
+    device_list_changed.connect(receiver)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            someone = user()
+            phone = device_of(someone)
+            upload(someone, phone)
+            _, made = _first(someone, phone)
+            _publish(someone, made)
+            lists.start_over(someone)
+            assert told == []
+    finally:
+        device_list_changed.disconnect(receiver)
+    assert told == [(wire_id(someone), 1), (wire_id(someone), None)]
