@@ -30,6 +30,8 @@ logger = logging.getLogger("mana.rtc")
 #: Seconds between looks at the calls of the cluster, and between renewals of leases.
 INTERVAL = 0.5
 RENEWAL = 2.0
+#: Seconds after which it tries again what the database refused.
+PAUSE = 2.0
 
 
 class CallKeeper:
@@ -69,7 +71,8 @@ class CallKeeper:
             try:
                 await self._look()
             except Exception as error:
-                logger.warning("Calls could not be looked after, another try follows: %s", error)
+                logger.warning("Calls could not be looked after, another try in %.0f s: %s", PAUSE, error)
+                await asyncio.sleep(PAUSE)
 
     async def _look(self) -> None:
         run = self._hub.database.run

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from mana import contacts, notifications, preferences
+from mana import calls, contacts, notifications, preferences
 from mana.accounts import services as accounts
 from mana.accounts.models import Device, SignIn
 from mana.contacts.models import Block, Contact, ContactRequest
@@ -39,6 +39,7 @@ LISTS = [
     "mana_notifications_pushsubscription",
     "mana_realtime_node",
     "mana_realtime_session",
+    "mana_rtc_call",
 ]
 
 
@@ -66,6 +67,7 @@ def _populate(count: int) -> None:
         notifications.send(user, "Hello")
         PushSubscription.objects.create(user=user, digest=f"{count}-{position}", endpoint="https://push.example/x")
         room = services.create_room(user, name=f"Room {position}", members=users).room
+        calls.start(room, user)
         services.send(room, user, {"text": f"<b>needle {position}</b>"})
         Device.objects.create(user=user, device_id="phone", last_seen_at=timezone.now())
         Session.objects.create(

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support import databases
 from tests.support.client import Account, Refused, Socket
+from tests.support.server import serving
 
 LIFE = {"call_start", "call_accept", "call_reject", "call_end", "call_participant"}
 
@@ -298,6 +300,18 @@ async def test_what_makes_no_sense_is_refused(alice: Account, type: str, fields:
     async with alice.socket() as one:
         assert (await one.refusal(type, **fields))["code"] == code
         assert (await one.refusal("call_start", to=alice.id))["code"] == "invalid"
+
+
+@pytest.mark.slow
+async def test_nobody_rings_all_the_time() -> None:
+    with databases.fresh("sqlite") as url, serving(url, MANA_CALL_RATE="2/minute") as strict:
+        alice, bob = Account(strict), Account(strict)
+        async with alice.socket() as one:
+            for _ in range(2):
+                call = await ring(one, bob)
+                await one.request("call_end", call_id=call)
+            refusal = await one.refusal("call_start", to=bob.id)
+            assert (refusal["code"], refusal["retry_after"] > 0) == ("rate_limited", True)
 
 
 async def test_a_payload_has_its_limit(alice: Account, bob: Account) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -28,6 +31,7 @@ from mana_rtc import stores
 from mana_rtc.checks import check_ice, check_turn_secrets
 from mana_rtc.ice import credentials, ice_servers
 from mana_rtc.models import Call, CallParticipant
+from tests.support.databases import ROOT
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -370,6 +374,29 @@ def test_credentials_are_those_that_coturn_computes() -> None:
 def test_the_checks_see_what_browsers_would_refuse(mana: dict[str, Any], ids: list[str]) -> None:
     with override_settings(MANA=mana):
         assert [message.id for message in (*check_ice(), *check_turn_secrets())] == ids
+
+
+def test_nothing_of_calls_is_loaded_where_they_are_not_installed() -> None:
+    script = """
+import sys, django
+django.setup()
+import mana.urls, mana.asgi
+from django.core.management import call_command
+call_command("check")
+from mana.realtime.dispatch import features
+assert "call_start" not in features()
+assert not any(getattr(route, "name", "") == "calls" for route in mana.urls.api)
+print(sorted(name for name in sys.modules if name.split(".")[0] in ("mana_rtc", "aiortc")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.rtc.calls.without_settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
 
 
 def test_a_deleted_account_leaves_its_calls(heard: list[Any]) -> None:
