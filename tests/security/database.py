@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from types import TracebackType
 
+from mana.notifications.models import Notification
 from mana.realtime.models import Node, Session
 
-#: What the server writes of itself: nodes that renew their lease, and who is connected.
-ITS_OWN = {Node._meta.db_table, Session._meta.db_table}
+#: What the server writes by itself: nodes that renew their lease, who is connected, and, some time after the answer,
+#: who was notified.
+NOTIFICATIONS = Notification._meta.db_table
+ITS_OWN = {Node._meta.db_table, Session._meta.db_table, NOTIFICATIONS}
 
 
 class Watched:
@@ -39,6 +42,10 @@ class Watched:
             self._version = version
             self._seen = {name: self._hash(name) for name in self._tables}
         return self._seen
+
+    def notifications(self) -> str:
+        """All notifications, as text."""
+        return repr(self._connection.execute(f'SELECT * FROM "{NOTIFICATIONS}"').fetchall())
 
     def save(self) -> None:
         """Remembers all of it."""

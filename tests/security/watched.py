@@ -19,7 +19,16 @@ from tests.support.server import COMMANDS, Server
 OURS = ("mana.", "mana_rtc.")
 PAGE = "/what-lives"
 #: What makes up a connection; when all are closed, none of it may be left.
-OF_CONNECTIONS = {"ManaConsumer", "Session", "Identity", "Handshake", "Seat", "Draft", "Result", "Refused", "ManaError"}
+OF_CONNECTIONS = {
+    "mana.realtime.consumer.ManaConsumer",
+    "mana.realtime.session.Session",
+    "mana.realtime.identity.Handshake",
+    "mana.realtime.identity.Identity",
+    "mana.realtime.identity.Refused",
+    "mana.protocol.errors.ManaError",
+    "mana.messaging.drafts.Draft",
+    "mana_rtc.seats.Seat",
+}
 
 
 def commands() -> None:
@@ -73,7 +82,8 @@ def _numbers() -> dict[str, Any]:
 
     gc.collect()
     objects = gc.get_objects()
-    ours = Counter(type(one).__name__ for one in objects if str(type(one).__module__).startswith(OURS))
+    kinds = (f"{type(one).__module__}.{type(one).__qualname__}" for one in objects)
+    ours = Counter(kind for kind in kinds if kind.startswith(OURS))
     (hub,) = hubs.running() or [None]
     return {
         "of_connections": {name: count for name, count in ours.items() if name in OF_CONNECTIONS},
