@@ -7,6 +7,7 @@ signal first, and hands it on to the server when its sockets are closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -81,7 +82,10 @@ async def drain(hub: Hub) -> None:
     sessions = len(hub.sessions)
     try:
         async with asyncio.timeout(settings.GRACEFUL_SHUTDOWN_TIMEOUT):
-            await hub.settle()
+            # A database that does not answer must not keep the clients from being told.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.GRACEFUL_SHUTDOWN_TIMEOUT / 2):
+                    await hub.settle()
             await _close_all(hub)
             await hub.stop()
     except TimeoutError:

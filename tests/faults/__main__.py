@@ -16,11 +16,12 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 
-from tests.faults.long_round import long_round
+from tests.faults.long_round import FAULTS, long_round
 from tests.faults.soak import soak
 
 
@@ -30,17 +31,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to go on; one round of all, at least")
     parser.add_argument("--clients", type=int, default=20, help="clients that talk")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two messages of a client")
+    parser.add_argument("--only", default="", help="only faults with this in their name")
     parser.add_argument("--storm", type=int, default=2000, help="clients of the reconnect storm; 0 for none")
     parser.add_argument("--soak", type=float, default=0.0, help="minutes of a soak, instead of faults")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, {os.cpu_count()} processors, ", end="")
     print(f"load {os.getloadavg()[0]:.1f} before, Python {sys.version.split()[0]}", flush=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all servers are ended
     files = os.environ.setdefault("TEST_FILES", tempfile.mkdtemp(prefix="mana-files-"))  # see tests.settings
     try:
         if options.soak:
             wrong = asyncio.run(soak(options.soak * 60, options.clients, options.pause))
         else:
-            wrong = asyncio.run(long_round(options.minutes * 60, options.clients, options.pause, options.storm))
+            chosen = {name: fault for name, fault in FAULTS.items() if options.only in name}
+            wrong = asyncio.run(long_round(options.minutes * 60, chosen, options.clients, options.pause, options.storm))
     finally:
         shutil.rmtree(files, ignore_errors=True)
     for line in wrong:

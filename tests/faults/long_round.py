@@ -86,8 +86,10 @@ class Row:
             self.memory.append((sum(a for a, _ in report.memory) / MIB, sum(b for _, b in report.memory) / MIB))
 
 
-async def long_round(seconds: float, clients: int, pause: float, storm_size: int) -> list[str]:
-    """Goes on for so many seconds and prints a table; what was wrong."""
+async def long_round(
+    seconds: float, faults: dict[str, Fault], clients: int, pause: float, storm_size: int
+) -> list[str]:
+    """Goes on for so many seconds and prints a table; what was wrong. A storm of 0 is none."""
     wrong: list[str] = []
     rows: dict[tuple[str, str], Row] = {}
     if storm_size:
@@ -99,7 +101,7 @@ async def long_round(seconds: float, clients: int, pause: float, storm_size: int
         with site(kind, layer=layer, nodes=NODES, server=server, own_database=True, linked=True, **budget) as running:
             first = True
             while first or time.monotonic() < ends:
-                for name, fault in FAULTS.items():
+                for name, fault in faults.items():
                     if (fault is empty_redis and layer != "redis") or (not first and time.monotonic() >= ends):
                         continue
                     row = rows.setdefault((on, name), Row())

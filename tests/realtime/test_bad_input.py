@@ -97,6 +97,7 @@ async def test_what_a_client_writes_as_from_is_ignored(alice: Account, bob: Acco
         await a.request("message", room_id=room, payload="truly yours", **forged)
         message = await b.expect("message")
     assert (message["from"], message["username"]) == (alice.id, alice.username)
+    assert message["device_id"] == a.welcome["device_id"]
     assert message["sequence"] > 1
 
 
