@@ -15,6 +15,7 @@ from mana.messaging.timeline import database
 from mana.notifications import push, services
 from mana.notifications.models import Notification
 from mana.notifications.wishes import wishes_of
+from mana.text import storable
 
 #: Characters of a message that a notification shows.
 EXCERPT = 200
@@ -92,7 +93,7 @@ def excerpt(payload_json: str) -> str:
     """The beginning of a message's text; empty for payloads that hold none, such as encrypted ones."""
     payload = json.loads(payload_json)
     text = payload.get("text") if isinstance(payload, dict) else payload
-    return text[:EXCERPT] if isinstance(text, str) else ""
+    return storable(text[:EXCERPT]) if isinstance(text, str) else ""
 
 
 def contact_requested(sender: Any, user: Any, other: Any, **_: Any) -> None:

@@ -25,7 +25,6 @@ class ErrorCode(StrEnum):
     CONFLICT = "conflict"
     RATE_LIMITED = "rate_limited"
     TOO_SLOW = "too_slow"
-    REPLACED = "replaced"
     UNAVAILABLE = "unavailable"
     GOING_AWAY = "going_away"
     INTERNAL = "internal"
@@ -50,7 +49,6 @@ TEXTS: dict[ErrorCode, str] = {
     ErrorCode.CONFLICT: "This contradicts what is already there.",
     ErrorCode.RATE_LIMITED: "Too many requests: slow down.",
     ErrorCode.TOO_SLOW: "You read too slowly: reconnect and sync.",
-    ErrorCode.REPLACED: "Another connection has taken over.",
     ErrorCode.UNAVAILABLE: "The server can't do that right now: try again.",
     ErrorCode.GOING_AWAY: "The server is going away: reconnect.",
     ErrorCode.INTERNAL: "Something went wrong on the server.",
@@ -87,5 +85,5 @@ class CloseCode:
     UNAUTHENTICATED = 4001
     FORBIDDEN = 4003
     TOO_SLOW = 4008
-    REPLACED = 4009
+    SIGNED_OUT = 4009
     FLOOD = 4029

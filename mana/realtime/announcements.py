@@ -18,7 +18,8 @@ class Announcement(msgspec.Struct, array_like=True):
     ``frame`` is the encoded JSON object. It goes to the sessions in ``room``, or of ``users`` where no room is named,
     but not to the session ``origin``. The sessions of ``sender`` get it with ``ack_id`` added. Users in ``joined`` are
     in the room from this event on, users in ``left`` until this event. Where ``room`` and ``users`` are named, only
-    those of ``users`` in the room get the frame; users in ``hidden_from`` never do. With ``revoked`` there is no frame.
+    those of ``users`` in the room get the frame; users in ``hidden_from`` never do. Where ``users`` are named alone,
+    sessions in one of ``but_rooms`` do not get it: they have been told there. With ``revoked`` there is no frame.
     ``trace`` is the W3C trace context of what caused it, where that is traced.
     """
 
@@ -34,6 +35,7 @@ class Announcement(msgspec.Struct, array_like=True):
     revoked: Revoked | None = None
     trace: str = ""
     hidden_from: list[str] = []
+    but_rooms: list[str] = []
 
     def own_frame(self) -> str:
         """The frame as the sender's other devices get it."""
