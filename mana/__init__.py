@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 #: public name -> module that implements it
 _ACCESSORS = {
     "accounts": "mana.accounts",
+    "moderation": "mana.moderation",
     "contacts": "mana.contacts",
     "notifications": "mana.notifications",
     "preferences": "mana.preferences",

@@ -268,6 +268,31 @@ class Settings:
         mail holds the two for the user to type.""",
         section="Accounts",
     )
+    EMAIL_VERIFICATION = ChoiceSetting(
+        "off",
+        """Whether people show that an e-mail address is theirs, with a token that is mailed to it. ``"optional"``: a
+        mail is sent for each new address. ``"required"``: until then nobody signs in with the address, is found by it,
+        or keeps it from its owner. ``"off"``: a mail is sent to who asks for it.""",
+        section="Accounts",
+        choices=("required", "optional", "off"),
+    )
+    EMAIL_VERIFICATION_URL = Setting(
+        "",
+        """The page that the mail to a new address links to, like ``PASSWORD_RESET_URL``.""",
+        section="Accounts",
+    )
+    PHONE_VERIFICATION = ChoiceSetting(
+        "off",
+        """``"required"``: until a phone number is verified nobody signs in with it, is found by it, or keeps it from
+        its owner.""",
+        section="Accounts",
+        choices=("required", "off"),
+    )
+    PHONE_VERIFIER = ImportedSetting(
+        "mana.accounts.phones.PhoneVerifier",
+        """Dotted path of the class that sends codes to phones and checks them; the default one sends none.""",
+        section="Accounts",
+    )
     AVATAR_MAX_BYTES = Setting(
         5 * 1024 * 1024, """Bytes of the largest image that is taken as an avatar.""", section="Accounts", minimum=1024
     )
@@ -312,6 +337,12 @@ class Settings:
     )
     PASSWORD_RESET_ADDRESS_RATE = RateSetting(
         "30/hour", """Requests for such mails from one network address.""", section="Attempts"
+    )
+    VERIFICATION_RATE = RateSetting(
+        "5/hour", """Mails and codes that one user asks for, to verify an address or number.""", section="Attempts"
+    )
+    VERIFICATION_CODE_RATE = RateSetting(
+        "10/hour", """Wrong codes of one user for a phone number.""", section="Attempts"
     )
     SEARCH_RATE = RateSetting("120/minute", """Searches for people by one user.""", section="Attempts")
     ROOM_CREATION_RATE = RateSetting(
@@ -606,6 +637,12 @@ class Settings:
         section="Attachments",
     )
     ATTACHMENT_MAX_PIXELS = Setting(50_000_000, """Pixels of the largest image.""", section="Attachments", minimum=1)
+    STRIP_IMAGE_METADATA = Setting(
+        True,
+        """Store images without EXIF, XMP, comments and what else tells where, when and with what they were made. The
+        picture stays as it is, bit by bit.""",
+        section="Attachments",
+    )
     ATTACHMENTS_MAX = Setting(10, """Attachments of one message at the most.""", section="Attachments", minimum=0)
     THUMBNAIL_SIZE = Setting(480, """Pixels of a thumbnail's longer side.""", section="Attachments", minimum=16)
     ORPHAN_LIFETIME = Setting(
@@ -626,6 +663,13 @@ class Settings:
         ["spam", "abuse", "violence", "nudity", "illegal", "other"],
         """Reasons that a report may give.""",
         section="Moderation",
+    )
+    REPORT_DAYS = Setting(
+        365,
+        """Days that ``mana_prune`` keeps handled reports, and the copies in them of what was reported. 0: for
+        ever.""",
+        section="Moderation",
+        minimum=0,
     )
     AUDIT_DAYS = Setting(
         365,

@@ -56,6 +56,10 @@ block_changed = Signal()
 # Arguments: sender (mana.preferences.models.Preference), user, key, value.
 preference_changed = Signal()
 
+# Emitted after somebody has shown that an e-mail address or phone number is theirs.
+# Arguments: sender (the user model), user, kind ("email" or "phone").
+identifier_verified = Signal()
+
 # Emitted after notifications were stored.
 # Arguments: sender (mana.notifications.models.Notification), notifications (the rows).
 notifications_sent = Signal()

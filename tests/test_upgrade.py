@@ -62,6 +62,41 @@ def _populate(apps: Any) -> None:
     apps.get_model("mana_messaging", "Stream").objects.update_or_create(pk=1, defaults={"sequence": 3})
 
 
+def test_two_choices_of_what_notifies_in_a_room_become_one() -> None:
+    executor = MigrationExecutor(connection)
+    before = [("mana_notifications", "0001_initial"), ("mana_messaging", "0002_changes_and_control")]
+    executor.migrate(before)
+    try:
+        apps = MigrationExecutor(connection).loader.project_state([*before, ("mana_preferences", "0001_initial")]).apps
+        rooms, memberships = (apps.get_model("mana_messaging", name).objects for name in ("Room", "Membership"))
+        ann = apps.get_model("auth", "User").objects.create(username="ann", password="!")
+        chosen = {  # in the membership, as a preference -> what counts from now on
+            ("all", None): "default",
+            ("all", "all"): "all",
+            ("all", "mentions"): "mentions",
+            ("mentions", None): "mentions",
+            ("mentions", "all"): "mentions",
+            ("mentions", "none"): "none",
+            ("none", "mentions"): "none",
+        }
+        for number, (in_room, preferred) in enumerate(chosen):
+            room = rooms.create(key=f"room-{number}")
+            memberships.create(room=room, user_id=ann.pk, notifications=in_room)
+            if preferred is not None:
+                apps.get_model("mana_preferences", "Preference").objects.create(
+                    user_id=ann.pk, key=f"notifications.room.room-{number}", value_json=f'"{preferred}"'
+                )
+    finally:
+        call_command("migrate", verbosity=0)
+
+    from mana.messaging.models import Membership
+    from mana.preferences.models import Preference
+
+    found = Membership.objects.filter(user_id=ann.pk).order_by("room__key").values_list("notifications", flat=True)
+    assert list(found) == list(chosen.values())
+    assert not Preference.objects.filter(user_id=ann.pk).exists()
+
+
 def test_data_of_the_first_release_survives_the_upgrade() -> None:
     try:
         _populate(_first_release())
@@ -78,7 +113,7 @@ def test_data_of_the_first_release_survives_the_upgrade() -> None:
     room = Room.objects.get(key="kitchen")
     assert (room.is_frozen, room.slow_mode, room.deleted_at, room.avatar) == (False, 0, None, "")
     row = Membership.objects.get(user=ben)
-    assert (row.notifications, row.is_archived, row.muted_until) == ("all", False, None)
+    assert (row.notifications, row.is_archived, row.muted_until) == ("default", False, None)
     page = services.history("kitchen", ben)
     assert page.indexes == [1, 2, 3]
     assert services.sync(ben, device_id="phone").cursor == 3

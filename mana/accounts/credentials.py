@@ -35,7 +35,7 @@ def ended(credentials: Sequence[Credential]) -> dict[int, int]:
         if user is None:
             gone[position] = CloseCode.FORBIDDEN
         elif not known or not _holds(user, identity, sign_ins.get(identity.sign_in_id or "")):
-            gone[position] = CloseCode.REPLACED
+            gone[position] = CloseCode.SIGNED_OUT
     return gone
 
 

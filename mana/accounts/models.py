@@ -15,6 +15,7 @@ class Profile(models.Model):
     """How a user appears to others. Made when first needed: users of an existing site have none at first.
 
     ``guest_id`` is the name that a guest gave itself where ``ENABLE_AUTH`` is off; it is the guest's id on the wire.
+    ``verified_email`` and ``verified_phone`` are what the user has shown to be theirs: another address is not verified.
     Where ``last_seen_to`` or ``direct_messages_from`` is empty, the setting of that name counts.
     """
 
@@ -40,6 +41,8 @@ class Profile(models.Model):
     status_emoji = models.CharField(max_length=32, blank=True)
     status_expires_at = models.DateTimeField(null=True, blank=True)
     phone = models.CharField(max_length=16, blank=True)
+    verified_email = models.CharField(max_length=320, blank=True, editable=False, help_text="As it is compared.")
+    verified_phone = models.CharField(max_length=16, blank=True, editable=False)
     last_seen_to = models.CharField("online and last seen is shown to", max_length=10, choices=Seen.choices, blank=True)
     direct_messages_from = models.CharField(max_length=10, choices=Writers.choices, blank=True)
     find_by_email = models.BooleanField(default=False, help_text="Who knows the address finds the account.")
@@ -86,6 +89,24 @@ class Identifier(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+
+class SearchName(models.Model):
+    """By what a user is found: their name as it is compared, in a column that has an index on every database."""
+
+    user = models.OneToOneField(
+        django_settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="mana_search_name",
+    )
+    key = ExactCharField(max_length=320, db_index=True)
+
+    class Meta:
+        db_table = table("search_name")
+
+    def __str__(self) -> str:
+        return str(self.key)
 
 
 class GivenPermission(models.Model):

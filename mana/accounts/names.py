@@ -24,6 +24,17 @@ def username_key(username: str) -> str:
     return unicodedata.normalize("NFKC", folded).translate(_LOOKALIKES)
 
 
+def after(prefix: str) -> str | None:
+    """The first text after all that begin with ``prefix``, in the order of code points; ``None`` if there is none."""
+    for end in range(len(prefix), 0, -1):
+        following = ord(prefix[end - 1]) + 1
+        if following == 0xD800:  # surrogates are no characters
+            following = 0xE000
+        if following <= 0x10FFFF:
+            return prefix[: end - 1] + chr(following)
+    return None
+
+
 def check_username(username: str) -> None:
     """Refuses what can't be told from another name, or from an address or number. Raises ``ValidationError``."""
     if username.strip() != username or not username.isprintable():

@@ -86,6 +86,19 @@ class PasswordResetConfirmSerializer(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
 
 
+class EmailConfirmSerializer(serializers.Serializer[Any]):
+    """What the mail said."""
+
+    uid = serializers.CharField(max_length=512)
+    token = serializers.CharField(max_length=512)
+
+
+class PhoneCodeSerializer(serializers.Serializer[Any]):
+    """The code that was sent to the phone."""
+
+    code = serializers.CharField(max_length=64)
+
+
 class SignInSerializer(serializers.ModelSerializer[SignIn]):
     """A sign-in of the user that has not ended."""
 
@@ -140,7 +153,9 @@ class MeSerializer(UserSerializer):
     about = serializers.CharField(allow_blank=True)
     status = StatusSerializer(allow_null=True)
     email = serializers.CharField(allow_blank=True)
+    email_verified = serializers.BooleanField()
     phone = serializers.CharField(allow_blank=True)
+    phone_verified = serializers.BooleanField()
     has_password = serializers.BooleanField()
     role = serializers.CharField(allow_blank=True, help_text="admin, moderator, user, guest or empty.")
     permissions = serializers.ListField(child=serializers.ChoiceField(sorted(ALL)))

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router
+from django.db.models import Q
 
 from mana.accounts import permissions, stores
-from mana.accounts.models import GivenPermission, Identifier
+from mana.accounts.models import GivenPermission, Identifier, SearchName
 
 #: Users that are read at a time when identifiers are made for the accounts of an existing site.
 BATCH = 1000
@@ -32,9 +33,10 @@ def set_up_roles(using: str, **_: Any) -> None:
 
 def identify_everybody(using: str, **_: Any) -> None:
     """Makes the identifiers of accounts that were there before this app. After ``migrate``."""
-    if not is_here(Identifier, using):
+    if not (is_here(Identifier, using) and is_here(SearchName, using)):
         return
-    missing = get_user_model()._default_manager.using(using).filter(mana_identifiers=None).order_by("pk")
+    nameless = Q(mana_identifiers=None) | Q(mana_search_name=None)
+    missing = get_user_model()._default_manager.using(using).filter(nameless).order_by("pk")
     store = stores.accounts()
     batch = list(missing[:BATCH])
     while batch:

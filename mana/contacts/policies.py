@@ -13,6 +13,7 @@ from mana.protocol import ErrorCode, ManaError
 
 #: The one thing that is said to who is not let through, so that it does not tell whether they are blocked.
 NOT_FROM_YOU = "This person does not take messages from you."
+NOT_BY_YOU = "You can't bring this person into a room."
 
 
 class ContactPolicy:
@@ -58,6 +59,15 @@ class ContactPolicy:
             raise ManaError(ErrorCode.FORBIDDEN, NOT_FROM_YOU)
         if self._writers_of(other.pk) == "contacts" and (other.pk, person.pk) not in self._contacts:
             raise ManaError(ErrorCode.FORBIDDEN, NOT_FROM_YOU)
+
+    def may_add(self, person: Person, others: Collection[Person]) -> None:
+        """Nobody brings into a room, or invites to one, who blocked them or whom they blocked."""
+        pairs = [(person.pk, other.pk) for other in others if other.pk != person.pk]
+        blocks = store().blocks_between(pairs)
+        if any((person.pk, pk) in blocks for _, pk in pairs):
+            raise ManaError(ErrorCode.FORBIDDEN, "You have blocked this person.")
+        if blocks:
+            raise ManaError(ErrorCode.FORBIDDEN, NOT_BY_YOU)
 
     def may_call(self, person: Person, other_user_id: str) -> None:
         """Who may write to somebody may call them."""

@@ -13,7 +13,10 @@ from mana.realtime.policies import Audience, PresencePolicy
 
 
 class ContactPresencePolicy(PresencePolicy):
-    """Everybody in a common room, contacts, or nobody, as ``Profile.last_seen_to`` says; never across a block."""
+    """Those in common rooms and contacts, contacts alone, or nobody, as ``Profile.last_seen_to`` says.
+
+    Never across a block.
+    """
 
     def audiences(self, user_pks: Collection[Any]) -> dict[Any, Audience]:
         """Who is told of each user's presence. The user's own devices always are."""
@@ -37,6 +40,16 @@ class ContactPresencePolicy(PresencePolicy):
             )
             for pk in concerned
         }
+
+    def followers(self, user_pks: Collection[Any]) -> dict[Any, list[str]]:
+        """Contacts, whether they share a room or not. They are on both sides, and a block ends them."""
+        pairs = store().contacts_of_many(user_pks)
+        ids = _wire_ids({other for _, other in pairs})
+        found: dict[Any, list[str]] = defaultdict(list)
+        for one, other in pairs:
+            if other in ids:
+                found[one].append(ids[other])
+        return found
 
     def visible(self, viewer_pk: Any, user_pks: Collection[Any]) -> set[Any]:
         """Those of the users whose presence ``viewer_pk`` may see."""

@@ -65,8 +65,8 @@ def accept(user: Any, other: Any) -> None:
 def _connect(one: Person, two: Person) -> None:
     store().connect(one.pk, two.pk)
     _tell(one, two, "accepted", by=one)
-    # Whoever shows their presence to contacts only is visible from now on.
-    transaction.on_commit(lambda: _show(one, two))
+    # Contacts see each other wherever they are, unless they show it to nobody.
+    transaction.on_commit(lambda: _show(one, two, anywhere=True))
     send_signal(signals.contact_accepted, Contact, user=_user(one), other=_user(two))
 
 
@@ -145,8 +145,9 @@ def block(user: Any, other: Any) -> None:
         tell([two.user_id], ContactEvent(action="removed", person=person_info(one), from_=one.user_id))
 
     def hide() -> None:
-        tell_of(one.pk, Audience(only=[two.user_id]), hidden=True)
-        tell_of(two.pk, Audience(only=[one.user_id]), hidden=True)
+        # Who was no contact and shares no room has seen nothing; to be told now would tell them of the block.
+        tell_of(one.pk, Audience(only=[two.user_id], anywhere=were_contacts), hidden=True)
+        tell_of(two.pk, Audience(only=[one.user_id], anywhere=were_contacts), hidden=True)
 
     transaction.on_commit(hide)
     send_signal(signals.block_changed, Block, user=_user(one), other=_user(two), blocked=True)
@@ -215,13 +216,13 @@ def _tell(one: Person, two: Person, action: Any, *, by: Person) -> None:
     tell([two.user_id], ContactEvent(action=action, person=person_info(one), from_=by.user_id))
 
 
-def _show(one: Person, two: Person) -> None:
+def _show(one: Person, two: Person, *, anywhere: bool = False) -> None:
     from mana.realtime.policies import presence_policy
 
     rules = presence_policy()
     for shown, viewer in ((one, two), (two, one)):
         if rules.visible(viewer.pk, [shown.pk]):
-            tell_of(shown.pk, Audience(only=[viewer.user_id]))
+            tell_of(shown.pk, Audience(only=[viewer.user_id], anywhere=anywhere))
 
 
 def _hide_what_contacts_see(one: Person, two: Person) -> None:
@@ -230,7 +231,7 @@ def _hide_what_contacts_see(one: Person, two: Person) -> None:
     rules = presence_policy()
     for shown, viewer in ((one, two), (two, one)):
         if not rules.visible(viewer.pk, [shown.pk]):
-            tell_of(shown.pk, Audience(only=[viewer.user_id]), hidden=True)
+            tell_of(shown.pk, Audience(only=[viewer.user_id], anywhere=True), hidden=True)
 
 
 def _checked(text: str, field: str, length: int) -> str:

@@ -24,6 +24,7 @@ from mana.accounts.stores import resolve
 from mana.messaging import services
 from mana.messaging.models import Attachment, Invite, Membership, Message, Room
 from mana.protocol import ManaError
+from mana.text import storable
 
 
 def _name_direct_rooms(rooms: Iterable[Room]) -> None:
@@ -39,7 +40,7 @@ def excerpt_of(message: Message) -> str:
     """The beginning of what a message says: its text, where it is the usual ``{"text": ...}``, else all of it."""
     payload = message.payload
     text = payload.get("text") if isinstance(payload, dict) and message.kind == Message.Kind.MESSAGE else None
-    return Truncator(text if isinstance(text, str) and text else message.payload_json).chars(80)
+    return storable(Truncator(text if isinstance(text, str) and text else message.payload_json).chars(80))
 
 
 class _RoomList(ChangeList):

@@ -74,6 +74,10 @@ class MessagingPolicy:
         if room.room_type == Room.Type.DIRECT or role not in MANAGERS:
             raise ManaError(ErrorCode.FORBIDDEN, "Only moderators bring people into this room.")
 
+    def may_add(self, person: Person, others: Collection[Person]) -> None:
+        """Whether ``person`` may bring others into a room, or invite them: not across a block, whoever made it."""
+        self.contacts.may_add(person, others)
+
     def may_remove(self, person: Person, room: Room, role: str, other_role: str) -> None:
         """Those who manage a room remove members; only owners remove those who manage it."""
         if room.room_type == Room.Type.DIRECT or role not in MANAGERS:

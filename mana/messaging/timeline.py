@@ -212,7 +212,8 @@ def apply_change(event: Message, action: str, user_pks: Collection[Any], *, usin
     room = event.room
     memberships = Membership.objects.using(using).filter(room_id=room.pk, user_id__in=list(user_pks))
     if action in ENTERING:
-        count = memberships.update(
+        # Two transactions may have let the same person in: they are in since the first of the two events.
+        count = memberships.exclude(first_index__isnull=False, last_index=None).update(
             state=Membership.State.JOINED,
             joined_sequence=event.sequence,
             first_index=1 if room.shares_history else event.index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from mana.moderation import services
 from mana.moderation.models import AuditEntry, Dashboard, Report
 from mana.moderation.numbers import nodes, numbers
 from mana.protocol import ManaError
+from mana.text import storable
 
 
 class _ReadOnly(admin.ModelAdmin):
@@ -53,6 +55,7 @@ class ReportAdmin(_ReadOnly):
         "reporter",
         "subject",
         "excerpt",
+        "shown_evidence",
         "user",
         "room_link",
         "message_link",
@@ -78,11 +81,13 @@ class ReportAdmin(_ReadOnly):
     @admin.display(description="about")
     def subject(self, report: Report) -> str:
         """Who or what was reported."""
-        who = report.room if report.subject_type == Report.Subject.ROOM else report.user
-        name = str(who or "-")
+        about_room = report.subject_type == Report.Subject.ROOM
+        who = report.room if about_room else report.user
+        kept = report.evidence.get("room" if about_room else "user", {})  # of what is gone
+        name = str(who or kept.get("name") or kept.get("username") or "-")
         return name if report.subject_type == Report.Subject.MESSAGE else f"{report.subject_type} {name}"
 
-    @admin.display(description="message")
+    @admin.display(description="message now")
     def excerpt(self, report: Report) -> str:
         """The beginning of what the reported message says now."""
         if report.message is None:
@@ -90,6 +95,12 @@ class ReportAdmin(_ReadOnly):
         if report.message.deleted_at is not None:
             return "(deleted)"
         return excerpt_of(report.message)
+
+    @admin.display(description="as it was when it was reported")
+    def shown_evidence(self, report: Report) -> str:
+        """The copy that the report keeps."""
+        text = json.dumps(report.evidence, indent=2, ensure_ascii=False) if report.evidence else "-"
+        return format_html('<pre style="white-space: pre-wrap">{}</pre>', storable(text))
 
     @admin.display(description="room")
     def room_link(self, report: Report) -> str:

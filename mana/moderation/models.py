@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from django.conf import settings as django_settings
 from django.db import models
 
@@ -13,8 +16,9 @@ from mana.messaging.models import Message, Room
 class Report(models.Model):
     """Somebody thinks that a user, a room or a message is against the rules.
 
-    ``open_key`` names reporter and subject while the report is open, so that nobody reports the same thing twice at
-    once on any database; a handled report has none.
+    ``evidence`` is a copy of what was reported (``mana.moderation.evidence``): it stays when the subject is changed,
+    deleted, or its account is. ``open_key`` names reporter and subject while the report is open, so that nobody reports
+    the same thing twice at once on any database; a handled report has none.
     """
 
     class Subject(models.TextChoices):
@@ -39,20 +43,22 @@ class Report(models.Model):
         django_settings.AUTH_USER_MODEL,
         verbose_name="reported user",
         db_constraint=False,
-        on_delete=models.CASCADE,
+        on_delete=models.SET_NULL,
         null=True,
         blank=True,
         related_name="+",
         help_text="Of a message, its author.",
     )
     room = models.ForeignKey(
-        Room, db_constraint=False, on_delete=models.CASCADE, null=True, blank=True, related_name="reports"
+        Room, db_constraint=False, on_delete=models.SET_NULL, null=True, blank=True, related_name="reports"
     )
     message = models.ForeignKey(
         Message, db_constraint=False, on_delete=models.SET_NULL, null=True, blank=True, related_name="reports"
     )
     reason = models.CharField(max_length=32)
     text = models.TextField("what the reporter says", blank=True)
+    # Text: a payload may hold what PostgreSQL does not take as JSON, such as an escaped null.
+    evidence_json = models.TextField("as it was when it was reported", blank=True, editable=False)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN, db_index=True)
     open_key = ExactCharField(max_length=200, unique=True, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
@@ -72,6 +78,12 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return f"report of a {self.subject_type} for {self.reason}"
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What was reported, as it was then; empty for reports of before there were such copies."""
+        kept: dict[str, Any] = json.loads(self.evidence_json) if self.evidence_json else {}
+        return kept
 
 
 class AuditEntry(models.Model):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from mana.conf import settings
-from mana.moderation.models import AuditEntry
+from mana.moderation.models import AuditEntry, Report
 from mana.pruning import Task, in_batches
 
 
@@ -19,4 +19,12 @@ def audit_entries(dry_run: bool) -> int:
     return in_batches(AuditEntry.objects.filter(at__lt=before), dry_run)
 
 
-TASKS = (Task("old audit entries", audit_entries),)
+def handled_reports(dry_run: bool) -> int:
+    """Reports that were handled, with what they keep of their subjects, after ``REPORT_DAYS``."""
+    if not settings.REPORT_DAYS:
+        return 0
+    before = timezone.now() - timedelta(days=settings.REPORT_DAYS)
+    return in_batches(Report.objects.exclude(status=Report.Status.OPEN).filter(handled_at__lt=before), dry_run)
+
+
+TASKS = (Task("old audit entries", audit_entries), Task("old reports", handled_reports))

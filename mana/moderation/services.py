@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from mana.messaging.models import Membership, Room
 from mana.messaging.services.acting import readable_message
 from mana.messaging.services.people import as_person
 from mana.messaging.timeline import change, database
-from mana.moderation import audit
+from mana.moderation import audit, evidence
 from mana.moderation.models import Report
 from mana.protocol import ErrorCode, ManaError
 
@@ -39,7 +40,7 @@ def report_user(reporter: Any, user: Any, *, reason: str, text: str = "") -> Rep
     who, other = as_person(reporter), as_person(user)
     if other.pk == who.pk:
         raise ManaError(ErrorCode.INVALID, "You can't report yourself.")
-    return _file(who, Subject.USER, str(other.pk), reason, text, user_id=other.pk)
+    return _file(who, Subject.USER, str(other.pk), reason, text, evidence.of_user(other), user_id=other.pk)
 
 
 def report_room(reporter: Any, room_key: str, *, reason: str, text: str = "") -> Report:
@@ -50,7 +51,7 @@ def report_room(reporter: Any, room_key: str, *, reason: str, text: str = "") ->
     known = row is not None and row.state != Membership.State.BANNED
     if room is None or (room.is_private and not known):
         raise stores.not_in_room(None, room_key)
-    return _file(who, Subject.ROOM, str(room.pk), reason, text, room_id=room.pk)
+    return _file(who, Subject.ROOM, str(room.pk), reason, text, evidence.of_room(room), room_id=room.pk)
 
 
 def report_message(reporter: Any, message_id: UUID, *, reason: str, text: str = "") -> Report:
@@ -60,10 +61,13 @@ def report_message(reporter: Any, message_id: UUID, *, reason: str, text: str = 
     if message.sender_id == who.pk:
         raise ManaError(ErrorCode.INVALID, "You can't report yourself.")
     subject = {"user_id": message.sender_id, "room_id": room.pk, "message_id": message.pk}
-    return _file(who, Subject.MESSAGE, str(message.pk), reason, text, **subject)
+    seen = evidence.of_message(message, room)
+    return _file(who, Subject.MESSAGE, str(message.pk), reason, text, seen, **subject)
 
 
-def _file(who: Person, subject_type: str, subject_pk: str, reason: str, text: str, **subject: Any) -> Report:
+def _file(
+    who: Person, subject_type: str, subject_pk: str, reason: str, text: str, seen: dict[str, Any], **subject: Any
+) -> Report:
     if reason not in settings.REPORT_REASONS:
         raise ManaError(ErrorCode.INVALID, f"reason is one of {', '.join(settings.REPORT_REASONS)}.")
     if len(text) > MAX_TEXT or "\x00" in text:
@@ -75,6 +79,7 @@ def _file(who: Person, subject_type: str, subject_pk: str, reason: str, text: st
                 subject_type=subject_type,
                 reason=reason,
                 text=text.strip(),
+                evidence_json=json.dumps(seen),
                 open_key=f"{who.pk}:{subject_type}:{subject_pk}",
                 **subject,
             )
@@ -225,3 +230,17 @@ def _close(report: Report, actor: Any, status: str, resolution: str) -> None:
     )
     report.refresh_from_db()
     transaction.on_commit(lambda: signals.report_handled.send_robust(Report, report=report, resolution=resolution))
+
+
+__all__ = [
+    "ban_reported",
+    "delete_reported",
+    "disable",
+    "dismiss",
+    "mute_reported",
+    "report_message",
+    "report_room",
+    "report_user",
+    "warn",
+    "warn_reported",
+]

@@ -16,6 +16,7 @@ from mana.notifications import push, services
 from mana.notifications.models import Notification
 from mana.notifications.wishes import wishes_of
 from mana.realtime.database import patient
+from mana.text import storable
 
 #: Characters of a message that a notification shows.
 EXCERPT = 200
@@ -101,7 +102,7 @@ def excerpt(payload_json: str) -> str:
     """The beginning of a message's text; empty for payloads that hold none, such as encrypted ones."""
     payload = json.loads(payload_json)
     text = payload.get("text") if isinstance(payload, dict) else payload
-    return text[:EXCERPT] if isinstance(text, str) else ""
+    return storable(text[:EXCERPT]) if isinstance(text, str) else ""
 
 
 @patient

@@ -15,7 +15,6 @@ from mana.messaging.timeline import database
 from mana.preferences import services as preferences
 
 LEVEL = "notifications.level"
-ROOM = "notifications.room."
 QUIET = "notifications.quiet_hours"
 ALL, MENTIONS, NONE = "all", "mentions", "none"
 LEVELS = (ALL, MENTIONS, NONE)
@@ -36,14 +35,8 @@ def register() -> None:
         str,
         ALL,
         choices=LEVELS,
-        help_text="What notifies: everything, mentions and what concerns the user alone, or nothing.",
-    )
-    preferences.register(
-        f"{ROOM}*",
-        str,
-        None,
-        choices=(*LEVELS, None),
-        help_text="The same for one room, by its id; null: as elsewhere.",
+        help_text="What notifies: everything, mentions and what concerns the user alone, or nothing; in rooms where "
+        "the user chose nothing else (rooms/{id}/preferences).",
     )
     preferences.register(
         QUIET,
@@ -63,8 +56,7 @@ def wishes_of(
     not stored for who does not want it; the rest is stored and silent.
     """
     now = now or timezone.now()
-    keys = [LEVEL, QUIET, *([f"{ROOM}{room}"] if room is not None else [])]
-    chosen = preferences.get_many(user_pks, keys)
+    chosen = preferences.get_many(user_pks, [LEVEL, QUIET])
     members = _members(user_pks, room) if room is not None else {}
     return {pk: _wish(values, room, members.get(pk), mention, now) for pk, values in chosen.items()}
 
@@ -75,12 +67,13 @@ def _wish(
     silent = is_quiet(values[QUIET], now)
     if room is None:
         return Wish(silent=silent or values[LEVEL] == NONE)
-    level = values[f"{ROOM}{room}"] or values[LEVEL]
+    level = values[LEVEL]
     if member is not None:
         in_room, silenced_until = member
         if silenced_until is not None and silenced_until > now:
             return Wish(wanted=False)
-        level = max(level, in_room, key=LEVELS.index)  # whichever lets less through
+        if in_room != Membership.Notifications.DEFAULT:
+            level = in_room
     return Wish(wanted=level == ALL or (level == MENTIONS and mention), silent=silent)
 
 

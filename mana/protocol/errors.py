@@ -28,7 +28,6 @@ class ErrorCode(StrEnum):
     STALE_DEVICE_LIST = "stale_device_list"
     RATE_LIMITED = "rate_limited"
     TOO_SLOW = "too_slow"
-    REPLACED = "replaced"
     UNAVAILABLE = "unavailable"
     GOING_AWAY = "going_away"
     INTERNAL = "internal"
@@ -54,7 +53,6 @@ TEXTS: dict[ErrorCode, str] = {
     ErrorCode.STALE_DEVICE_LIST: "The devices of somebody have changed.",
     ErrorCode.RATE_LIMITED: "Too many requests: slow down.",
     ErrorCode.TOO_SLOW: "You read too slowly: reconnect and sync.",
-    ErrorCode.REPLACED: "Another connection has taken over.",
     ErrorCode.UNAVAILABLE: "The server can't do that right now: try again.",
     ErrorCode.GOING_AWAY: "The server is going away: reconnect.",
     ErrorCode.INTERNAL: "Something went wrong on the server.",
@@ -94,5 +92,5 @@ class CloseCode:
     UNAUTHENTICATED = 4001
     FORBIDDEN = 4003
     TOO_SLOW = 4008
-    REPLACED = 4009
+    SIGNED_OUT = 4009
     FLOOD = 4029

@@ -200,7 +200,7 @@ class RoomPreferences(Struct, kw_only=True):
 
     archived: bool
     pinned: bool
-    notifications: Literal["all", "mentions", "none"]
+    notifications: Literal["default", "all", "mentions", "none"]
     silenced_until: Timestamp | None
 
 
@@ -279,12 +279,12 @@ class ReceiptEvent(ServerFrame, kw_only=True, tag="receipt"):
 
 
 class PresenceEvent(ServerFrame, kw_only=True, tag="presence"):
-    """Somebody in the room came online or went offline."""
+    """Somebody in the room came online or went offline; without ``room_id``, one of the user's contacts."""
 
     user_id: UserId
     username: str
-    room_id: RoomId
     online: bool
+    room_id: RoomId | None = None
     last_seen: Timestamp | None = None
 
 

@@ -19,9 +19,10 @@ class Announcement(msgspec.Struct, array_like=True):
     but not to the session ``origin``. The sessions of ``sender`` get it with ``ack_id`` added. Users in ``joined`` are
     in the room from this event on, users in ``left`` until this event. Where ``room`` and ``users`` are named, only
     those of ``users`` in the room get the frame, of these only the ``sessions``, where any are named; users in
-    ``hidden_from`` never do. With ``revoked`` there is no frame. ``trace`` is the W3C trace context of what caused it,
-    where that is traced. ``payloads`` are for frames that each device gets with a payload of its own, under
-    ``device_key``; ``frame`` then has a null one, for all other devices.
+    ``hidden_from`` never do. Where ``users`` are named alone, sessions in one of ``but_rooms`` do not get it: they have
+    been told there. With ``revoked`` there is no frame. ``trace`` is the W3C trace context of what caused it, where
+    that is traced. ``payloads`` are for frames that each device gets with a payload of its own, under ``device_key``;
+    ``frame`` then has a null one, for all other devices.
     """
 
     sequence: int
@@ -36,6 +37,7 @@ class Announcement(msgspec.Struct, array_like=True):
     revoked: Revoked | None = None
     trace: str = ""
     hidden_from: list[str] = []
+    but_rooms: list[str] = []
     sessions: list[str] = []
     payloads: dict[str, str] = {}
 

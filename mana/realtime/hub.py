@@ -286,7 +286,7 @@ class Hub:
             receivers = 0
             for user in announcement.users:
                 for session in self.users.get(user, ()):
-                    if session.id != announcement.origin:
+                    if session.id != announcement.origin and session.rooms.isdisjoint(announcement.but_rooms):
                         session.enqueue(tick, tick.size)
                         receivers += 1
             counters.fanned_out((announcement,), receivers)

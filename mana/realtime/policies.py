@@ -9,13 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Those in a room who are told of somebody's presence, by ids on the wire.
+    """Those who are told of somebody's presence, by ids on the wire.
 
-    ``only`` is ``None`` for everybody in the room; ``hidden_from`` are told nothing in any case.
+    ``only`` is ``None`` for everybody in a common room, and everybody who follows; ``hidden_from`` are told nothing in
+    any case. With ``anywhere`` those in ``only`` are told also where they share no room and do not follow.
     """
 
     only: list[str] | None = None
     hidden_from: list[str] = field(default_factory=list)
+    anywhere: bool = False
 
 
 EVERYBODY = Audience()
@@ -26,6 +28,10 @@ class PresencePolicy:
 
     def audiences(self, user_pks: Collection[Any]) -> dict[Any, Audience]:
         """Who is told of each user's presence. Users that are missing from the answer are seen by everybody."""
+        return {}
+
+    def followers(self, user_pks: Collection[Any]) -> dict[Any, list[str]]:
+        """Who follows each user: they are told, as far as ``audiences`` lets them, also where they share no room."""
         return {}
 
     def visible(self, viewer_pk: Any, user_pks: Collection[Any]) -> set[Any]:

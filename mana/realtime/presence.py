@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
+from msgspec import structs
 
 from mana.conf import settings
 from mana.protocol import PresenceEvent, encode
@@ -142,25 +144,39 @@ class Presence:
 def announcements_of(
     user_pks: list[Any], *, online: bool, at: datetime | None = None, audience: Audience | None = None
 ) -> list[Announcement]:
-    """Presence frames of users for those who may see them; with ``audience`` for these, whatever they may see."""
-    audiences = presence_policy().audiences(user_pks) if audience is None else {}
+    """Presence frames of users for those who may see them; with ``audience`` for these, whatever they may see.
+
+    One for each room where it is announced, and one without a room for those who follow the user and are in none of
+    these rooms.
+    """
+    rules = presence_policy()
+    audiences = rules.audiences(user_pks) if audience is None else {}
+    followers = rules.followers(user_pks)
     announcements = []
     for presence in source.get().presences(user_pks):
         seen_by = audience or audiences.get(presence.user_pk, EVERYBODY)
         if seen_by.only is not None and not seen_by.only:
             continue
+        frame = PresenceEvent(
+            user_id=presence.user_id,
+            username=presence.username,
+            online=online,
+            last_seen=timestamp(at) if at else None,
+        )
         for room in presence.rooms:
-            frame = PresenceEvent(
-                user_id=presence.user_id,
-                username=presence.username,
-                room_id=room,
-                online=online,
-                last_seen=timestamp(at) if at else None,
-            )
-            announcements.append(
-                Announcement(0, room, encode(frame).decode(), users=seen_by.only or [], hidden_from=seen_by.hidden_from)
-            )
+            text = encode(structs.replace(frame, room_id=room)).decode()
+            announcements.append(Announcement(0, room, text, users=seen_by.only or [], hidden_from=seen_by.hidden_from))
+        following = _following(followers.get(presence.user_pk, ()), seen_by)
+        if following:
+            announcements.append(Announcement(0, "", encode(frame).decode(), users=following, but_rooms=presence.rooms))
     return announcements
+
+
+def _following(followers: Collection[str], seen_by: Audience) -> list[str]:
+    if seen_by.only is not None and seen_by.anywhere:
+        return seen_by.only
+    allowed = set(followers).difference(seen_by.hidden_from)
+    return sorted(allowed if seen_by.only is None else allowed.intersection(seen_by.only))
 
 
 def tell_of(user_pk: Any, audience: Audience | None = None, *, hidden: bool = False) -> None:

@@ -101,7 +101,7 @@ class Revoker:
     def _take(self, user_ids: Iterable[str], session_id: str) -> None:
         session = self._hub.sessions.get(session_id)
         if session is not None:
-            self._close(session, CloseCode.REPLACED)
+            self._close(session, CloseCode.SIGNED_OUT)
         now = self._hub.loop.time()
         for user_id in user_ids:
             self._hinted[user_id] = now

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection, connections
@@ -17,6 +18,8 @@ from django.test import override_settings
 from mana import accounts
 from mana.accounts import upkeep
 from mana.accounts.models import Identifier, Profile, SignIn
+from mana.protocol import ManaError
+from mana.realtime.identity import Refused
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -141,6 +144,17 @@ def test_a_receiver_can_keep_an_account() -> None:
     finally:
         signals.account_deleting.disconnect(refuse)
     assert users().filter(pk=ann.pk, is_active=True).exists()
+
+
+def test_a_password_changed_by_a_raw_update_ends_what_the_old_one_opened() -> None:
+    ann = accounts.register(username="ann", password=PASSWORD)
+    tokens = accounts.sign_in_with_password("ann", PASSWORD)
+    assert accounts.identity_from_token(tokens.access).user_pk == ann.pk
+    users().filter(pk=ann.pk).update(password=make_password("another-long-one-8"))
+    with pytest.raises(Refused):
+        accounts.identity_from_token(tokens.access)
+    with pytest.raises(ManaError):
+        accounts.refresh(tokens.refresh)
 
 
 def test_the_functions_have_async_twins() -> None:

@@ -176,6 +176,23 @@ def test_the_blocked_find_nobody_and_can_not_ask(alice: Account, bob: Account) -
     assert [row["person"]["id"] for row in alice.get("blocks")["results"]] == [bob.id]
 
 
+def test_nobody_is_brought_into_a_room_across_a_block(alice: Account, bob: Account, carol: Account) -> None:
+    alice.post("blocks", user_id=bob.id)
+    for one, other in ((alice, bob), (bob, alice)):
+        room = one.room(carol)
+        assert refusal(one, "POST", "rooms", name="A room", members=[carol.id, other.id]) == "forbidden"
+        assert refusal(one, "POST", f"rooms/{room}/members", user_ids=[other.id]) == "forbidden"
+        assert refusal(one, "POST", f"rooms/{room}/invitations", user_ids=[other.id]) == "forbidden"
+        assert {row["user_id"] for row in one.get(f"rooms/{room}/members")["results"]} == {one.id, carol.id}
+        # Others bring both, and who is in a room already stays.
+        common = carol.room(alice, bob)
+        carol.http.patch(f"/api/rooms/{common}/members/{one.id}", json={"role": "moderator"})
+        assert one.http.post(f"/api/rooms/{common}/members", json={"user_ids": [other.id]}).status_code == 200
+    assert alice.get("invitations")["results"] == bob.get("invitations")["results"] == []
+    alice.http.delete(f"/api/blocks/{bob.id}")
+    assert bob.http.post(f"/api/rooms/{room}/members", json={"user_ids": [alice.id]}).status_code == 200
+
+
 async def test_presence_ends_with_a_block_in_both_directions_and_comes_back(alice: Account, bob: Account) -> None:
     room = alice.room(bob)
     async with alice.socket() as a, bob.socket() as b:
@@ -248,6 +265,68 @@ async def test_who_becomes_a_contact_sees_presence_at_once(alice: Account, bob: 
         await b.expect("presence", user_id=alice.id, online=True)
         alice.http.delete(f"/api/contacts/{bob.id}")
         await b.expect("presence", user_id=alice.id, online=False)
+
+
+async def test_contacts_see_each_other_come_and_go_without_a_common_room(
+    alice: Account, bob: Account, carol: Account
+) -> None:
+    befriend(alice, bob)
+    alice.room(carol)
+    async with bob.socket() as b, carol.socket() as c:
+        async with alice.socket():
+            came = await b.expect("presence", user_id=alice.id, online=True)
+            await c.expect("presence", user_id=alice.id, online=True)
+        went = await b.expect("presence", user_id=alice.id, online=False)
+        kept = await b.silence()
+    assert "room_id" not in came
+    assert (went["username"], bool(went["last_seen"])) == (alice.username, True)
+    assert not [frame for frame in kept if frame["type"] == "presence"]
+
+
+async def test_contacts_who_share_a_room_are_told_there_and_once(alice: Account, bob: Account) -> None:
+    befriend(alice, bob)
+    room = alice.room(bob)
+    async with bob.socket() as b, alice.socket():
+        assert (await b.expect("presence", user_id=alice.id))["room_id"] == room
+        assert not [frame for frame in await b.silence() if frame.get("user_id") == alice.id]
+
+
+async def test_contacts_without_a_common_room_see_what_one_shows(alice: Account, bob: Account) -> None:
+    alice.http.patch("/api/me", json={"last_seen_to": "nobody"})
+    befriend(alice, bob)
+    async with bob.socket() as b, alice.socket() as a:
+        await a.expect("presence", user_id=bob.id, online=True)
+        assert not [frame for frame in await b.silence() if frame["type"] == "presence"]
+        alice.http.patch("/api/me", json={"last_seen_to": "contacts"})
+        await b.expect("presence", user_id=alice.id, online=True)
+        await b.silence()
+        alice.http.patch("/api/me", json={"last_seen_to": "nobody"})
+        await b.expect("presence", user_id=alice.id, online=False)
+        assert not [frame for frame in await b.silence() if frame["type"] == "presence"]
+        alice.http.patch("/api/me", json={"last_seen_to": "everyone"})
+        await b.expect("presence", user_id=alice.id, online=True)
+        await b.silence()
+        bob.post("blocks", user_id=alice.id)
+        assert (await b.expect("presence", user_id=alice.id))["online"] is False
+        assert (await a.expect("presence", user_id=bob.id))["online"] is False
+    async with bob.socket() as b:
+        async with alice.socket() as a:
+            await a.silence()
+        assert not [frame for frame in await b.silence() if frame.get("user_id") == alice.id]
+
+
+async def test_a_block_of_somebody_unknown_tells_them_nothing(alice: Account, bob: Account) -> None:
+    async with alice.socket(), bob.socket() as b:
+        await b.silence()
+        alice.post("blocks", user_id=bob.id)
+        assert not [frame for frame in await b.silence() if frame["type"] in ("presence", "contact")]
+
+
+async def test_who_becomes_a_contact_is_seen_without_a_common_room(alice: Account, bob: Account) -> None:
+    async with alice.socket() as a, bob.socket() as b:
+        befriend(alice, bob)
+        for socket, other in ((a, bob), (b, alice)):
+            await socket.expect("presence", user_id=other.id, online=True)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from msgspec import Raw
 
 from mana import signals
 from mana.accounts import services as accounts
@@ -16,7 +21,8 @@ from mana.accounts.models import SignIn
 from mana.accounts.stores import profiles
 from mana.messaging import services as messaging
 from mana.messaging.models import Membership, Message, PersonalEvent, Room
-from mana.moderation import services
+from mana.messaging.services.attachments import Upload
+from mana.moderation import pruning, services
 from mana.moderation.models import AuditEntry, Report
 from mana.protocol import ErrorCode, ManaError
 
@@ -71,6 +77,70 @@ def test_a_dismissed_report_is_closed_and_can_be_made_again(scene: Scene) -> Non
     assert refused.value.code is ErrorCode.CONFLICT
     assert scene.report().pk != report.pk
     assert _audited() == ["report dismissed"]
+
+
+def test_a_report_keeps_what_the_message_said(scene: Scene) -> None:
+    report = scene.report()
+    messaging.edit(scene.message.pk, scene.troll, "have a nice day")
+    messaging.delete(scene.message.pk, scene.troll)
+    report.refresh_from_db()
+    assert report.evidence["message"]["payload"] == "buy this"
+    assert report.evidence["user"]["username"] == "troll"
+    assert report.evidence["room"] == {"id": scene.room.key, "name": "Kitchen", "topic": ""}
+    shown = _admin("view_report").get(reverse("admin:mana_moderation_report_change", args=[report.pk]))
+    assert "buy this" in shown.content.decode()
+
+
+def test_a_report_keeps_what_files_a_message_had(scene: Scene) -> None:
+    data = b"%PDF- buy this"
+    file = messaging.upload(scene.troll, Upload(ContentFile(data), "offer.pdf", len(data)))
+    message = messaging.send(scene.room, scene.troll, "look", attachments=[file.pk])
+    report = services.report_message(scene.ann, message.pk, reason="spam")
+    messaging.delete(message.pk, scene.troll)
+    report.refresh_from_db()
+    (kept,) = report.evidence["attachments"]
+    assert kept == {
+        "name": "offer.pdf",
+        "content_type": "application/pdf",
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def test_what_no_database_takes_as_json_is_kept_as_well(scene: Scene) -> None:
+    message = messaging.send(scene.room, scene.troll, Raw(b'{"text": "a\\u0000b \\ud800"}'))
+    report = services.report_message(scene.ann, message.pk, reason="spam")
+    report.refresh_from_db()
+    assert report.evidence["message"]["payload"]["text"] == "a\0b \ud800"
+    shown = _admin("view_report").get(reverse("admin:mana_moderation_report_change", args=[report.pk]))
+    assert shown.status_code == 200
+
+
+def test_a_report_outlives_the_account_and_the_room(scene: Scene) -> None:
+    of_message, of_user = scene.report(), services.report_user(scene.ann, scene.troll, reason="abuse")
+    of_room = services.report_room(scene.ann, scene.room.key, reason="spam")
+    accounts.delete_account(scene.troll)
+    Room.objects.filter(pk=scene.room.pk).delete()
+    for report in (of_message, of_user, of_room):
+        report.refresh_from_db()
+    assert of_message.evidence["message"]["payload"] == "buy this"
+    assert (of_user.user, of_user.evidence["user"]["username"]) == (None, "troll")
+    assert (of_room.room, of_room.evidence["room"]["name"]) == (None, "Kitchen")
+    listed = _admin("view_report").get(reverse("admin:mana_moderation_report_changelist")).content.decode()
+    assert "user troll" in listed
+    assert "room Kitchen" in listed
+    services.dismiss(of_user, scene.mod)
+
+
+def test_handled_reports_are_pruned_and_open_ones_are_not(scene: Scene) -> None:
+    handled, still_open = scene.report(), services.report_user(scene.ann, scene.troll, reason="abuse")
+    services.dismiss(handled, scene.mod)
+    long_ago = timezone.now() - timedelta(days=366)
+    Report.objects.update(created_at=long_ago)
+    Report.objects.filter(pk=handled.pk).update(handled_at=long_ago)
+    assert pruning.handled_reports(True) == 1
+    pruning.handled_reports(False)
+    assert list(Report.objects.all()) == [still_open]
 
 
 def test_deleting_closes_all_reports_of_the_message(scene: Scene) -> None:

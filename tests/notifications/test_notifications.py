@@ -163,7 +163,8 @@ class TestFromPython:
         self, ann: Any, level: str, of_room: str | None, kind: str, stored: bool
     ) -> None:
         preferences.set(ann, "notifications.level", level)
-        preferences.set(ann, "notifications.room.kitchen", of_room)
+        services.create_room(ann, name="Kitchen", key="kitchen")
+        services.set_preferences("kitchen", ann, notifications=of_room)
         row = notifications.send(ann, "Tea?", kind=kind, room="kitchen")
         assert (row is not None) is stored
 

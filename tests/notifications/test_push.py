@@ -182,7 +182,7 @@ class TestPush:
     def test_a_message_is_pushed_to_members_who_are_away_and_want_all(self, ann: Any, service: Service) -> None:
         bob, carol = (accounts.register(username=name, password="a-long-one-7") for name in ("bob", "carol"))
         room = services.create_room(ann, name="Kitchen", members=[bob, carol]).room
-        preferences.set(carol, f"notifications.room.{room.key}", "mentions")
+        services.set_preferences(room.key, carol, notifications="mentions")
         with override_settings(MANA=settings(service)):
             for person in (ann, bob, carol):
                 subscribe(person, service, f"/{person.username}")

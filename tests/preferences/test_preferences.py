@@ -36,13 +36,12 @@ async def test_a_choice_is_live_on_the_users_other_devices_and_on_no_others(alic
 
 
 def test_all_are_listed_with_what_they_are(alice: Account, bob: Account) -> None:
-    put(alice, "notifications.room.some-room", "none")
+    put(alice, "notifications.level", "none")
     listed = {row["key"]: row for row in alice.get("preferences")["results"]}
     assert listed["notifications.level"]["choices"] == ["all", "mentions", "none"]
-    assert listed["notifications.level"]["value"] == "all"
+    assert listed["notifications.level"]["value"] == "none"
     assert listed["notifications.quiet_hours"]["value"] is None
-    assert listed["notifications.room.some-room"]["value"] == "none"
-    assert "notifications.room.some-room" not in {row["key"] for row in bob.get("preferences")["results"]}
+    assert {row["key"]: row["value"] for row in bob.get("preferences")["results"]}["notifications.level"] == "all"
     again = alice.http.get("/api/preferences")
     assert alice.http.get("/api/preferences", headers={"If-None-Match": again.headers["ETag"]}).status_code == 304
 
@@ -58,9 +57,8 @@ def test_all_are_listed_with_what_they_are(alice: Account, bob: Account) -> None
         ("notifications.quiet_hours", {"start": "22:00", "end": "07:00", "time_zone": "Mars/Base"}, "invalid"),
         ("notifications.quiet_hours", {"start": "22:00", "end": "07:00", "time_zone": "../etc/passwd"}, "invalid"),
         ("notifications.quiet_hours", {"start": "22:00", "end": "07:00", "time_zone": "UTC", "x": "y"}, "invalid"),
-        ("notifications.room.", "none", "not_found"),
-        ("notifications.room.*", "none", "not_found"),
-        ("notifications.room." + "x" * 129, "none", "not_found"),
+        ("notifications.", "none", "not_found"),
+        ("notifications.*", "none", "not_found"),
         ("no.such.key", True, "not_found"),
     ],
 )
@@ -85,8 +83,9 @@ def shop() -> Iterator[None]:
     preferences.register("shop.columns", int, 2, validator=_even)
     preferences.register("shop.discount", float, 0.5)
     preferences.register("shop.sizes", list, ["S"])
+    preferences.register("shop.shelf.*", str, None, choices=("open", "closed", None))
     yield
-    for name in ("newsletter", "columns", "discount", "sizes"):
+    for name in ("newsletter", "columns", "discount", "sizes", "shelf.*"):
         preferences.unregister(f"shop.{name}")
 
 
@@ -123,6 +122,16 @@ class TestFromPython:
         assert refusal.value.code is ErrorCode.INVALID
         assert key in refusal.value.detail
 
+    def test_one_registration_stands_for_many_keys(self, ann: Any) -> None:
+        preferences.set(ann, "shop.shelf.tea", "open")
+        assert (preferences.get(ann, "shop.shelf.tea"), preferences.get(ann, "shop.shelf.jam")) == ("open", None)
+        assert preferences.get_all(ann)["shop.shelf.tea"] == "open"
+        assert "shop.shelf.*" not in preferences.get_all(ann)
+        for key in ("shop.shelf.", "shop.shelf.*", "shop.shelf." + "x" * 129):
+            with pytest.raises(ManaError) as refusal:
+                preferences.set(ann, key, "open")
+            assert refusal.value.code is ErrorCode.NOT_FOUND
+
     def test_a_default_can_not_be_changed_by_its_reader(self, ann: Any) -> None:
         preferences.get(ann, "shop.sizes").append("XL")
         assert preferences.get(ann, "shop.sizes") == ["S"]
@@ -138,11 +147,11 @@ class TestFromPython:
             with pytest.raises(ManaError) as refusal:
                 preferences.set(ann, "shop.sizes", ["x" * 20])
             assert refusal.value.code is ErrorCode.TOO_LARGE
-            for room in "ab":
-                preferences.set(ann, f"notifications.room.{room}", "none")
-            preferences.set(ann, "notifications.room.a", "all")
+            for shelf in "ab":
+                preferences.set(ann, f"shop.shelf.{shelf}", "closed")
+            preferences.set(ann, "shop.shelf.a", "open")
             with pytest.raises(ManaError):
-                preferences.set(ann, "notifications.room.c", "none")
+                preferences.set(ann, "shop.shelf.c", "closed")
 
     def test_a_change_is_told_to_the_projects_code(self, ann: Any) -> None:
         told = []

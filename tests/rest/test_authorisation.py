@@ -13,7 +13,14 @@ from tests.support.server import Server
 
 #: Routes for everybody, signed in or not.
 OPEN = ("/api/auth/", "/api/schema/")
-CLOSED_IN_AUTH = ("/api/auth/logout", "/api/auth/ticket")
+CLOSED_IN_AUTH = (
+    "/api/auth/claim",
+    "/api/auth/logout",
+    "/api/auth/password",
+    "/api/auth/sign-ins",
+    "/api/auth/sign-ins/{sign_in_id}",
+    "/api/auth/ticket",
+)
 #: Bodies that are right, so that only the lack of rights can refuse them.
 BODIES: dict[str, dict[str, Any]] = {
     "/api/messages/{message_id}": {"payload": "forged"},

@@ -98,7 +98,7 @@ export function ownWay({ client, store }, room) {
   const quiet = wants.notifications === "none";
   return [
     toggle("pin", "Keep at the top", "room-pin", Boolean(wants.pinned), { pinned: !wants.pinned }),
-    toggle("bell-off", "Mute notifications", "room-quiet", quiet, { notifications: quiet ? "all" : "none" }),
+    toggle("bell-off", "Mute notifications", "room-quiet", quiet, { notifications: quiet ? "default" : "none" }),
     toggle("archive", "Archive", "room-archive", Boolean(wants.archived), { archived: !wants.archived }),
   ];
 }

@@ -27,6 +27,7 @@ from mana.accounts.api.profiles import (
     UsersView,
     UserView,
 )
+from mana.accounts.api.verification import EmailConfirmView, EmailVerificationView, PhoneVerificationView
 
 __all__ = [
     "AvatarView",
@@ -34,6 +35,8 @@ __all__ = [
     "DeletionView",
     "DeviceView",
     "DevicesView",
+    "EmailConfirmView",
+    "EmailVerificationView",
     "EmailView",
     "GuestView",
     "LogoutView",
@@ -42,6 +45,7 @@ __all__ = [
     "PasswordResetConfirmView",
     "PasswordResetView",
     "PasswordView",
+    "PhoneVerificationView",
     "PhoneView",
     "RegisterView",
     "SignInView",

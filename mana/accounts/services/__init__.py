@@ -54,6 +54,15 @@ from mana.accounts.services.sign_ins import (
     sign_in_with_password,
     sign_out,
 )
+from mana.accounts.services.verification import (
+    is_verified,
+    mark_verified,
+    request_email_verification,
+    request_phone_verification,
+    send_verification_mail,
+    verify_email,
+    verify_phone,
+)
 from mana.accounts.stores import Person, people, person, resolve
 from mana.stores import async_twin
 
@@ -78,6 +87,8 @@ aset_status = async_twin(set_status)
 asign_in = async_twin(sign_in)
 asign_out = async_twin(sign_out)
 aupdate_profile = async_twin(update_profile)
+averify_email = async_twin(verify_email)
+averify_phone = async_twin(verify_phone)
 
 __all__ = [
     "SIGN_IN_CLAIM",
@@ -106,6 +117,8 @@ __all__ = [
     "asign_in",
     "asign_out",
     "aupdate_profile",
+    "averify_email",
+    "averify_phone",
     "change_email",
     "change_password",
     "change_phone",
@@ -127,7 +140,9 @@ __all__ = [
     "identity_of",
     "identity_person",
     "is_hidden",
+    "is_verified",
     "make_ticket",
+    "mark_verified",
     "note_connection",
     "people",
     "permissions_of",
@@ -139,13 +154,16 @@ __all__ = [
     "remove_avatar",
     "remove_device",
     "rename_device",
+    "request_email_verification",
     "request_password_reset",
+    "request_phone_verification",
     "reset_password",
     "resolve",
     "revoke",
     "revoke_sign_in",
     "role_of",
     "send_reset_mails",
+    "send_verification_mail",
     "session_renamed",
     "session_sign_in",
     "set_avatar",
@@ -154,4 +172,6 @@ __all__ = [
     "sign_in_with_password",
     "sign_out",
     "update_profile",
+    "verify_email",
+    "verify_phone",
 ]

@@ -18,7 +18,7 @@ from django.db.models import ProtectedError, RestrictedError
 from mana import signals
 from mana.accounts import avatars, stores
 from mana.accounts.live import audience, send_signal, tell
-from mana.accounts.models import Identifier
+from mana.accounts.models import Identifier, SearchName
 from mana.accounts.services.sign_ins import end_sign_ins
 from mana.conf import settings
 from mana.protocol.server import PersonInfo, ProfileEvent
@@ -69,7 +69,8 @@ def _anonymise(user: Any) -> None:
     user.is_active = False
     user.set_unusable_password()
     user.save()
-    Identifier.objects.filter(user=user).delete()  # also of the name that it has got just now
+    for model in (Identifier, SearchName):  # also of the name that it has got just now
+        model._default_manager.filter(user=user).delete()
     if hasattr(user, "groups"):
         user.groups.clear()
         user.user_permissions.clear()

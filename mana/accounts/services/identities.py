@@ -99,6 +99,7 @@ def _new_guest(guest_id: str) -> Profile:
     try:
         with transaction.atomic():
             profile = store.add_guest(user, guest_id)
+            stores.accounts().identify(user, force=False)  # found by the name that it gave itself
             if hasattr(user, "groups"):
                 # Where nobody signs in, guests are the people, and do what people do.
                 permissions.grant(user, permissions.USER)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+from contextlib import suppress
 from typing import Any
 
 from django.contrib.auth import get_user_model, password_validation
 from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMultiAlternatives
-from django.db import connections, transaction
-from django.template.loader import render_to_string
-from django.utils.encoding import force_bytes, force_str
-from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.db import transaction
+from django.utils.encoding import force_str
+from django.utils.http import urlsafe_base64_decode
 
-from mana.accounts import stores
+from mana.accounts import mails, stores
+from mana.accounts.models import Identifier
 from mana.accounts.names import email_key
 from mana.accounts.services.sign_ins import end_sign_ins, keep_sign_in
+from mana.accounts.services.verification import mark_verified
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError
-
-logger = logging.getLogger("mana.accounts")
 
 
 def check_password(user: Any, password: str) -> None:
@@ -43,16 +40,7 @@ def request_password_reset(email: str) -> None:
     It returns at once and tells nothing: the work is done on a thread, so that the time tells nothing either.
     """
     if len(email) <= 320 and "\x00" not in email:
-        threading.Thread(target=_send_mails, args=(email,), name="mana-mail", daemon=True).start()
-
-
-def _send_mails(email: str) -> None:
-    try:
-        send_reset_mails(email)
-    except Exception:
-        logger.exception("A mail for a forgotten password could not be sent.")
-    finally:
-        connections.close_all()
+        mails.in_background(send_reset_mails, email)
 
 
 def send_reset_mails(email: str) -> int:
@@ -62,23 +50,15 @@ def send_reset_mails(email: str) -> int:
         address = getattr(user, user.get_email_field_name())
         # Databases differ in what they take for the same letters; the mail must not go to a look-alike's address.
         if user.has_usable_password() and email_key(address) == email_key(email):
-            _send_mail(user, address)
+            mails.send_token(
+                user,
+                address,
+                template="password_reset",
+                page=settings.PASSWORD_RESET_URL,
+                token=default_token_generator.make_token(user),
+            )
             sent += 1
     return sent
-
-
-def _send_mail(user: Any, address: str) -> None:
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    token = default_token_generator.make_token(user)
-    page = settings.PASSWORD_RESET_URL
-    context = {
-        "user": user,
-        "uid": uid,
-        "token": token,
-        "url": page.replace("{uid}", uid).replace("{token}", token) if page else "",
-    }
-    subject = " ".join(render_to_string("mana/password_reset_subject.txt", context).split())
-    EmailMultiAlternatives(subject, render_to_string("mana/password_reset_email.txt", context), to=[address]).send()
 
 
 def reset_password(uid: str, token: str, password: str) -> None:
@@ -93,6 +73,9 @@ def reset_password(uid: str, token: str, password: str) -> None:
     if user is None or not user.is_active or not default_token_generator.check_token(user, token):
         raise ManaError(ErrorCode.FORBIDDEN, "This link is not valid any more: ask for another mail.")
     _set_password(user, password, "password")
+    with suppress(ManaError):  # another account has shown the same before
+        # The token came to this address: it is theirs.
+        mark_verified(user, Identifier.Kind.EMAIL, email_key(stores.address_of(user)))
 
 
 def _set_password(user: Any, password: str, field: str, *, keep: str | None = None) -> None:

@@ -17,6 +17,7 @@ from mana.accounts.live import send_signal, tell_of_profile
 from mana.accounts.models import Identifier
 from mana.accounts.names import check_username, checked_email, checked_phone, email_key, username_key
 from mana.accounts.services.sign_ins import keep_sign_in
+from mana.accounts.services.verification import ask_for_verification
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError
 from mana.retries import retried
@@ -46,6 +47,7 @@ def register(*, username: str, password: str, email: str = "", phone: str = "") 
         _begin_as(user, permissions.USER)
 
     _uniquely(user, make)
+    ask_for_verification(user)
     send_signal(signals.account_created, user_model, user=user)
     return user
 
@@ -101,6 +103,7 @@ def claim(user: Any, *, username: str, password: str, email: str = "", phone: st
             keep_sign_in(user, keep)
 
     _uniquely(user, make)
+    ask_for_verification(user)
     tell_of_profile(user.pk)
     send_signal(signals.profile_changed, type(user), user=user)
     return user
@@ -127,6 +130,7 @@ def change_email(user: Any, email: str) -> None:
     else:
         setattr(user, field, "")
     _save_identifier(user, errors, field)
+    ask_for_verification(user)
 
 
 def change_phone(user: Any, phone: str) -> None:

@@ -21,6 +21,7 @@ from mana.accounts.live import close_sockets
 from mana.accounts.models import Identifier, SignIn
 from mana.accounts.names import checked_phone, email_key, username_key
 from mana.accounts.permissions import role_of
+from mana.accounts.services.verification import is_verified
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError
 
@@ -58,13 +59,20 @@ def candidate(identifier: str) -> Any | None:
         return None
     found = store.by_identifier(kind.USERNAME, username_key(identifier))
     if found is None and "@" in identifier and settings.UNIQUE_EMAIL:
-        found = store.by_identifier(kind.EMAIL, email_key(identifier))
+        found = _verified(kind.EMAIL, store.by_identifier(kind.EMAIL, email_key(identifier)))
     if found is None and settings.UNIQUE_PHONE and any(character.isdigit() for character in identifier):
         try:
-            found = store.by_identifier(kind.PHONE, checked_phone(identifier))
+            found = _verified(kind.PHONE, store.by_identifier(kind.PHONE, checked_phone(identifier)))
         except Exception:  # no phone number
             return None
     return found
+
+
+def _verified(kind: str, user: Any) -> Any | None:
+    """The user, unless the address or number has to be verified and is not: it may be another's."""
+    if user is None or not stores.must_be_verified(kind):
+        return user
+    return user if is_verified(user, kind) else None
 
 
 def account_key(identifier: str) -> str:

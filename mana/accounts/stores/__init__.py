@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from mana.accounts.persons import Person
-from mana.accounts.stores.accounts import AccountStore, Taken
+from mana.accounts.stores.accounts import AccountStore, Taken, address_of, must_be_verified
 from mana.accounts.stores.devices import LAST_SEEN_GRAIN, DeviceStore
 from mana.accounts.stores.profiles import ProfileStore
 from mana.conf import settings
@@ -22,9 +22,11 @@ __all__ = [
     "ProfileStore",
     "Taken",
     "accounts",
+    "address_of",
     "cursor_of",
     "devices",
     "move_cursor",
+    "must_be_verified",
     "people",
     "person",
     "profiles",

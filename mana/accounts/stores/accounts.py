@@ -13,7 +13,8 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from mana.accounts.models import Identifier, Profile, SignIn, Ticket
+from mana.accounts.models import Identifier, Profile, SearchName, SignIn, Ticket
+from mana.accounts.names import after, email_key, username_key
 from mana.accounts.persons import Person, person_of_row
 from mana.conf import settings
 from mana.stores import Store
@@ -61,26 +62,25 @@ class AccountStore(Store):
     def search(self, prefix: str, *, exclude: Any, hidden: Collection[Any] = ()) -> QuerySet[Any]:
         """Active users whose name begins with ``prefix``, for everybody but ``exclude`` and the ``hidden``."""
         user_model = get_user_model()
-        name = user_model.USERNAME_FIELD
         return (
-            user_model._default_manager.filter(
-                Q(**{f"{name}__istartswith": prefix}) & Q(mana_profile__guest_id=None)
-                | Q(mana_profile__guest_id__istartswith=prefix),
-                is_active=True,
-            )
+            user_model._default_manager.filter(_begins("mana_search_name__key", username_key(prefix)), is_active=True)
             .exclude(pk__in=[exclude, *hidden])
             .select_related("mana_profile")
-            .order_by(name)
+            .order_by(user_model.USERNAME_FIELD)
         )
 
     def search_exact(self, kind: str, key: str, *, exclude: Any, hidden: Collection[Any] = ()) -> QuerySet[Any]:
         """The active user with this e-mail address or phone number, if they let themselves be found by it."""
-        allowed = {"email": "mana_profile__find_by_email", "phone": "mana_profile__find_by_phone"}[kind]
+        wanted: dict[str, Any] = {
+            "mana_identifiers__kind": kind,
+            "mana_identifiers__key": key,
+            f"mana_profile__find_by_{kind}": True,
+        }
+        if must_be_verified(kind):
+            wanted[f"mana_profile__verified_{kind}"] = key
         return (
             get_user_model()
-            ._default_manager.filter(
-                **{"mana_identifiers__kind": kind, "mana_identifiers__key": key, allowed: True}, is_active=True
-            )
+            ._default_manager.filter(**wanted, is_active=True)
             .exclude(pk__in=[exclude, *hidden])
             .select_related("mana_profile")
             .order_by("pk")
@@ -138,6 +138,7 @@ class AccountStore(Store):
                 owner = Identifier.objects.filter(kind=kind, key=key).values_list("user_id", flat=True).first()
                 if owner != user.pk and force:
                     raise Taken(kind)
+            _name_for_searches(user)
 
     def is_taken(self, kind: str, key: str, *, by_another_than: Any = None) -> bool:
         """Whether an identifier belongs to somebody."""
@@ -235,18 +236,46 @@ def _person_columns() -> tuple[str, ...]:
 
 
 def _identifiers(user: Any) -> dict[str, str]:
-    """The identifiers that a user has by their name, address and number."""
-    from mana.accounts.names import email_key, username_key
-
+    """The identifiers that a user has by their name, address and number. What must be verified counts once it is."""
     kind = Identifier.Kind
-    profile = Profile.objects.filter(user=user).values_list("phone", "guest_id").first() or ("", None)
+    profile = Profile.objects.filter(user=user).only("phone", "verified_email", "verified_phone").first() or Profile()
     found = {kind.USERNAME: username_key(user.get_username())}
-    email_field = user.get_email_field_name()
-    if settings.UNIQUE_EMAIL and _has_field(email_field) and (email := getattr(user, email_field)):
-        found[kind.EMAIL] = email_key(email)
-    if settings.UNIQUE_PHONE and profile[0]:
-        found[kind.PHONE] = profile[0]
+    email = email_key(address_of(user))
+    if settings.UNIQUE_EMAIL and email and (not must_be_verified(kind.EMAIL) or profile.verified_email == email):
+        found[kind.EMAIL] = email
+    phone = profile.phone
+    if settings.UNIQUE_PHONE and phone and (not must_be_verified(kind.PHONE) or profile.verified_phone == phone):
+        found[kind.PHONE] = phone
     return {str(one): key for one, key in found.items() if 0 < len(key) <= 320}
+
+
+def _name_for_searches(user: Any) -> None:
+    guest_id = Profile.objects.filter(user=user).values_list("guest_id", flat=True).first()
+    key = username_key(guest_id or user.get_username())[:320]
+    if not SearchName.objects.filter(user=user, key=key).exists():
+        SearchName.objects.update_or_create(user=user, defaults={"key": key})
+
+
+def must_be_verified(kind: str) -> bool:
+    """Whether an address or number is good for nothing until its owner has shown that it is theirs."""
+    return bool({"email": settings.EMAIL_VERIFICATION, "phone": settings.PHONE_VERIFICATION}.get(kind) == "required")
+
+
+def address_of(user: Any) -> str:
+    """A user's e-mail address; empty if there is none, or the project's user model knows none."""
+    field = user.get_email_field_name()
+    return getattr(user, field) or "" if _has_field(field) else ""
+
+
+def _begins(field: str, prefix: str) -> Q:
+    """Rows whose ``field``, an ``ExactCharField`` with an index, begins with ``prefix``; the index serves.
+
+    PostgreSQL has an index for LIKE, and compares in the order of a language; the others compare letter by letter.
+    """
+    following = after(prefix)
+    if _connection().vendor == "postgresql" or following is None:
+        return Q(**{f"{field}__startswith": prefix})
+    return Q(**{f"{field}__gte": prefix, f"{field}__lt": following})
 
 
 def _has_field(name: str) -> bool:

@@ -10,7 +10,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.http import FileResponse, HttpResponse, HttpResponseNotModified
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -19,6 +19,7 @@ from rest_framework.throttling import BaseThrottle, UserRateThrottle
 
 from mana.conf import settings
 from mana.messaging import files, overview, services
+from mana.messaging.api import ranges
 from mana.messaging.api.ids import ByIdView
 from mana.messaging.models import Attachment
 from mana.messaging.serializers.messages import AttachmentSerializer, UploadSerializer
@@ -31,6 +32,13 @@ from mana.rest import ManaAPIView
 #: What multipart/form-data may add to a file: boundaries, headers, other fields.
 OVERHEAD = 64 * 1024
 BYTES = OpenApiResponse(OpenApiTypes.BINARY, "The bytes of the file, never to be interpreted as a page.")
+SOME_BYTES = OpenApiResponse(OpenApiTypes.BINARY, "The part that the `Range` header asks for.")
+NO_BYTES = OpenApiResponse(None, "The part lies behind the end; `Content-Range` tells the size.")
+RANGE = OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One part, such as `bytes=0-1023`.")
+
+
+def _bytes_of(content_type: str) -> dict[Any, Any]:
+    return {(200, content_type): BYTES, (206, content_type): SOME_BYTES, 304: None, 416: NO_BYTES}
 
 
 class UploadThrottle(UserRateThrottle):
@@ -100,7 +108,7 @@ class AttachmentView(ByIdView):
 class AttachmentFileView(ByIdView):
     """A file's bytes."""
 
-    @extend_schema(responses={(200, "*/*"): BYTES, 304: None})
+    @extend_schema(parameters=[RANGE], responses=_bytes_of("*/*"))
     def get(self, request: Request, attachment_id: UUID) -> HttpResponse | FileResponse:
         """The file, for those who may read its message."""
         found = services.attachment(attachment_id, request.user)
@@ -110,7 +118,7 @@ class AttachmentFileView(ByIdView):
 class ThumbnailView(ByIdView):
     """A small copy of an image."""
 
-    @extend_schema(responses={(200, "image/webp"): BYTES, 304: None})
+    @extend_schema(parameters=[RANGE], responses=_bytes_of("image/webp"))
     def get(self, request: Request, attachment_id: UUID) -> HttpResponse | FileResponse:
         """The thumbnail: without any metadata of the original."""
         found = services.attachment(attachment_id, request.user)
@@ -124,7 +132,7 @@ class AvatarView(_UploadView):
 
     max_size_setting = "AVATAR_MAX_BYTES"
 
-    @extend_schema(responses={(200, "image/webp"): BYTES, 304: None})
+    @extend_schema(parameters=[RANGE], responses=_bytes_of("image/webp"))
     def get(self, request: Request, room_id: str) -> HttpResponse | FileResponse:
         """The picture, for those who may know of the room."""
         _, name = services.avatar_of(room_id, request.user)
@@ -171,7 +179,9 @@ def served(request: Request, stored: str, content_type: str, name: str, *, etag:
             file = files.storage().open(stored)
         except (OSError, SuspiciousFileOperation):
             raise ManaError(ErrorCode.NOT_FOUND, "The file is not there any more.") from None
-        response = FileResponse(file, content_type=content_type)
+        response = _whole_or_part(request, file, tag)
+        response["Content-Type"] = content_type
+        response["Accept-Ranges"] = "bytes"
         disposition = "inline" if content_type in files.SHOWN else "attachment"
         response["Content-Disposition"] = f"{disposition}; filename*=UTF-8''{quote(name, safe='')}"
     response["ETag"] = tag
@@ -181,3 +191,18 @@ def served(request: Request, stored: str, content_type: str, name: str, *, etag:
     response["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
     response["Cross-Origin-Resource-Policy"] = "same-site"
     return response
+
+
+def _whole_or_part(request: Request, file: Any, tag: str) -> HttpResponse | FileResponse:
+    size = file.size
+    try:
+        # A part of another file than the client has the beginning of would be no use.
+        is_same = request.headers.get("If-Range", tag) == tag
+        part = ranges.asked_for(request.headers.get("Range"), size) if is_same else None
+    except ranges.Unsatisfiable:
+        file.close()
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    if part is None:
+        return FileResponse(file)
+    headers = {"Content-Range": f"bytes {part.first}-{part.last}/{size}", "Content-Length": str(part.length)}
+    return FileResponse(ranges.PartOfFile(file, part), status=206, headers=headers)

@@ -93,6 +93,7 @@ class Membership(models.Model):
         MEMBER = "member", "member"
 
     class Notifications(models.TextChoices):
+        DEFAULT = "default", "as the user chose for all rooms"
         ALL = "all", "all"
         MENTIONS = "mentions", "mentions"
         NONE = "none", "none"
@@ -125,7 +126,7 @@ class Membership(models.Model):
     last_message_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Kept in slow mode only.")
     is_archived = models.BooleanField("archived", default=False)
     is_pinned = models.BooleanField("pinned", default=False)
-    notifications = models.CharField(max_length=8, choices=Notifications.choices, default=Notifications.ALL)
+    notifications = models.CharField(max_length=8, choices=Notifications.choices, default=Notifications.DEFAULT)
     silenced_until = models.DateTimeField(null=True, blank=True, help_text="Until then nothing notifies.")
 
     class Meta:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import IO, Any
 from uuid import UUID
 
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.db import transaction
 from django.db.models import Sum
 
 from mana.conf import settings
-from mana.messaging import files, images, stores
+from mana.messaging import files, images, metadata, stores
 from mana.messaging.models import Attachment, Membership, Room
 from mana.messaging.policies import policy
 from mana.messaging.services.acting import acting_in, readable_message
@@ -48,10 +48,12 @@ def upload(user: Any, file: Upload) -> Attachment:
     if not files.is_allowed(content_type):
         raise ManaError(ErrorCode.INVALID, f"Files of type {content_type} are not taken.")
     _check_quota(person.pk, file.size)
-    picture = None
+    picture, content = None, file.file
     if content_type in images.FORMATS:
         picture = images.examine(file.file, content_type, longest=settings.THUMBNAIL_SIZE)
-    stored = files.save(file.file)
+        if settings.STRIP_IMAGE_METADATA:
+            content = ContentFile(metadata.stripped(file.file, content_type))
+    stored = files.save(content)
     thumbnail = files.save_bytes(picture.thumbnail).name if picture is not None else ""
     return Attachment.objects.using(database()).create(
         owner_id=person.pk,

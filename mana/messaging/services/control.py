@@ -15,7 +15,7 @@ from mana.messaging.policies import policy
 from mana.messaging.services.acting import acting_in
 from mana.messaging.services.asynchronous import reading, writing
 from mana.messaging.services.people import as_person
-from mana.messaging.services.rooms import RoomResult, appoint_owner
+from mana.messaging.services.rooms import RoomResult, appoint_owner, locked_memberships
 from mana.messaging.timeline import Outbox, Timeline, change, database
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.wire import timestamp
@@ -71,7 +71,7 @@ def ban(room_key: str, actor: Any, user: Any) -> RoomResult:
         policy().may_ban(person, room, role, row.role if row else Role.MEMBER)
         if other.pk == person.pk:
             raise ManaError(ErrorCode.INVALID, "You can't ban yourself.")
-        return _ban(timeline, room, person, other, row)
+        return _ban(timeline, room, person, other)
 
 
 def ban_as_staff(room: Room, user: Any, *, actor: Any = None) -> RoomResult:
@@ -79,8 +79,7 @@ def ban_as_staff(room: Room, user: Any, *, actor: Any = None) -> RoomResult:
     other = as_person(user)
     with change() as timeline:
         room = timeline.room(room.pk)
-        row = stores.membership(room, other, using=timeline.using)
-        result = _ban(timeline, room, as_person(actor) if actor is not None else None, other, row)
+        result = _ban(timeline, room, as_person(actor) if actor is not None else None, other)
         appoint_owner(timeline, room)
     return result
 
@@ -206,18 +205,15 @@ def _mute(
     return RoomResult(room, event)
 
 
-def _ban(
-    timeline: Timeline | Outbox, room: Room, actor: Person | None, other: Person, row: Membership | None
-) -> RoomResult:
+def _ban(timeline: Timeline | Outbox, room: Room, actor: Person | None, other: Person) -> RoomResult:
     if room.room_type == Room.Type.DIRECT:
         raise ManaError(ErrorCode.FORBIDDEN, "Nobody is banned from a direct room.")
-    if row is None:
-        Membership.objects.using(timeline.using).create(room=room, user_id=other.pk, state=State.BANNED)
-    elif row.state == State.BANNED:
+    row = locked_memberships(room, [other], using=timeline.using)[other.pk]
+    if row.state == State.BANNED:
         return RoomResult(room, None)
-    else:
-        Membership.objects.using(timeline.using).filter(pk=row.pk).update(state=State.BANNED, role=Role.MEMBER)
-    event = timeline.append_change(room, actor, "banned", {other: row.role if row else str(Role.MEMBER)})
+    role = row.role
+    Membership.objects.using(timeline.using).filter(pk=row.pk).update(state=State.BANNED, role=Role.MEMBER)
+    event = timeline.append_change(room, actor, "banned", {other: role})
     return RoomResult(room, event)
 
 

@@ -17,7 +17,7 @@ from mana.messaging.policies import policy
 from mana.messaging.services.acting import acting_in
 from mana.messaging.services.asynchronous import reading, writing
 from mana.messaging.services.people import as_person
-from mana.messaging.services.rooms import RoomResult, let_in
+from mana.messaging.services.rooms import RoomResult, banned, let_in
 from mana.messaging.timeline import change, database
 from mana.protocol import ErrorCode, ManaError
 
@@ -101,13 +101,13 @@ def accept_invite(token: str, user: Any) -> RoomResult:
         if membership is not None and membership.state == State.JOINED:
             return RoomResult(room, None)
         if membership is not None and membership.state == State.BANNED:
-            raise ManaError(ErrorCode.FORBIDDEN, "You are banned from this room.")
+            raise banned()
         policy().may_join(person, room, invited=True)
         # One statement: of several who come at once as many get in as the link allows, on every database.
         rows = _valid().using(timeline.using).filter(pk=invite.pk)
         if room.deleted_at is not None or not rows.update(uses=F("uses") + 1):
             raise _closed()
-        event = let_in(timeline, room, person, {person: membership})
+        event = let_in(timeline, room, person, [person])
     return RoomResult(room, event)
 
 

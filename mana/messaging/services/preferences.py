@@ -7,15 +7,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from mana.accounts.stores import Person
 from mana.conf import settings
-from mana.messaging import stores
 from mana.messaging.frames import room_info
 from mana.messaging.models import Membership
 from mana.messaging.services.acting import acting_in
 from mana.messaging.services.asynchronous import writing
 from mana.messaging.services.people import as_person
-from mana.messaging.timeline import change, database
+from mana.messaging.timeline import change
 from mana.protocol import ErrorCode, ManaError, server
 from mana.realtime.wire import timestamp
 
@@ -77,31 +75,6 @@ def preferences_of(row: Membership) -> server.RoomPreferences:
         notifications=row.notifications,  # type: ignore[arg-type]  # one of the choices
         silenced_until=timestamp(row.silenced_until) if row.silenced_until else None,
     )
-
-
-def wants_notification(row: Membership, now: datetime, *, mentioned: bool) -> bool:
-    """Whether a message in the row's room should notify its user: for whoever sends notifications."""
-    if row.silenced_until is not None and row.silenced_until > now:
-        return False
-    return row.notifications == Notifications.ALL or (mentioned and row.notifications == Notifications.MENTIONS)
-
-
-def notifiable(room_key: str, mentions: list[str], sender: Person | None, now: datetime) -> list[Any]:
-    """The primary keys of those whom a message in a room should notify."""
-    from mana.accounts.stores import resolve
-    from mana.messaging.extras import EVERYBODY
-
-    room = stores.room_by_key(room_key)
-    if room is None:
-        return []
-    mentioned = {person.pk for person in resolve(mentions).values()} if mentions else set()
-    rows = Membership.objects.using(database()).filter(room=room, state=Membership.State.JOINED)
-    return [
-        row.user_id
-        for row in rows
-        if not (sender is not None and row.user_id == sender.pk)
-        and wants_notification(row, now, mentioned=EVERYBODY in mentions or row.user_id in mentioned)
-    ]
 
 
 aset_preferences = writing(set_preferences)

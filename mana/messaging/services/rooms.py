@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 
 from mana.accounts.stores import Person, people
 from mana.conf import settings
@@ -52,10 +52,12 @@ def create_room(
         raise ManaError(ErrorCode.INVALID, "room_type must be group or channel; direct rooms are made for two people.")
     if key is not None and not is_valid_room_key(key):
         raise ManaError(ErrorCode.INVALID, "A room id is 1 to 128 printable characters without surrounding spaces.")
-    policy().may_create_room(owner, room_type)
+    rules = policy()
+    rules.may_create_room(owner, room_type)
     roles: dict[Person, str] = {owner: Role.OWNER}
     roles.update({person: Role.MEMBER for person in map(as_person, members) if person.pk != owner.pk})
     _check_count(len(roles))
+    rules.may_add(owner, [person for person in roles if person.pk != owner.pk])
     room = Room(
         key=key or new_room_key(),
         name=_checked(name, "name", 255),
@@ -83,7 +85,10 @@ def direct_room(user: Any, other: Any) -> RoomResult:
         return _store_new_room(room, person, {person: Role.MEMBER, peer: Role.MEMBER})
     except ManaError:
         # The other one was faster.
-        return RoomResult(Room.objects.using(database()).get(direct_key=key), None)
+        room = Room.objects.using(database()).filter(direct_key=key).first()
+        if room is None:  # and this transaction still sees the time before it (MariaDB's REPEATABLE READ)
+            raise
+        return RoomResult(room, None)
 
 
 def _store_new_room(room: Room, creator: Person, roles: Mapping[Person, str]) -> RoomResult:
@@ -137,9 +142,9 @@ def join(
         if state == State.JOINED:
             return RoomResult(room, None)
         if state == State.BANNED:
-            raise ManaError(ErrorCode.FORBIDDEN, "You are banned from this room.")
+            raise banned()
         policy().may_join(person, room, invited=state == State.INVITED)
-        event = let_in(timeline, room, person, {person: membership})
+        event = let_in(timeline, room, person, [person])
     return RoomResult(room, event)
 
 
@@ -151,11 +156,12 @@ def add_members(room_key: str, actor: Any, users: Sequence[Any]) -> RoomResult:
         room, role = acting_in(timeline, room_key, person)
         policy().may_invite(person, room, role)
         present = stores.memberships(room, newcomers, using=timeline.using)
-        missing = {
-            one: present.get(one.pk)
+        missing = [
+            one
             for one in newcomers
             if one.pk not in present or present[one.pk].state not in (State.JOINED, State.BANNED)
-        }
+        ]
+        policy().may_add(person, missing)
         event = let_in(timeline, room, person, missing) if missing else None
     return RoomResult(room, event)
 
@@ -168,14 +174,13 @@ def invite(room_key: str, actor: Any, users: Sequence[Any]) -> RoomResult:
         room, role = acting_in(timeline, room_key, person)
         policy().may_invite(person, room, role)
         present = stores.memberships(room, invited, using=timeline.using)
-        open_to = [one for one in invited if one.pk not in present or present[one.pk].state == State.LEFT]
+        strangers = [one for one in invited if one.pk not in present or present[one.pk].state == State.LEFT]
+        policy().may_add(person, strangers)
+        rows = locked_memberships(room, strangers, using=timeline.using)
+        open_to = [one for one in strangers if rows[one.pk].state == State.LEFT]
         for one in open_to:
             tell(timeline, one, "invited", room)
-        for one in open_to:
-            if one.pk in present:
-                _set_state(present[one.pk], State.INVITED, timeline.using)
-            else:
-                Membership.objects.using(timeline.using).create(room=room, user_id=one.pk, state=State.INVITED)
+            _set_state(rows[one.pk], State.INVITED, timeline.using)
         event = (
             timeline.append_change(room, person, "invited", dict.fromkeys(open_to, str(Role.MEMBER)))
             if open_to
@@ -324,19 +329,54 @@ def update_room(
 # -- Helpers ---------------------------------------------------------------------------------------------------------
 
 
-def let_in(
-    timeline: Timeline | Outbox, room: Room, actor: Person, people: Mapping[Person, Membership | None]
-) -> Message:
-    for person, membership in people.items():
-        if membership is None:
-            Membership.objects.using(timeline.using).create(room=room, user_id=person.pk)
-        else:
-            membership.first_index = membership.last_index = None
-            membership.role = Role.MEMBER
-            membership.state = State.JOINED
-            # Who is muted does not get rid of it by leaving.
-            membership.save(using=timeline.using, update_fields=["first_index", "last_index", "role", "state"])
-    return timeline.append_change(room, actor, "joined", dict.fromkeys(people, str(Role.MEMBER)))
+def let_in(timeline: Timeline | Outbox, room: Room, actor: Person, people: Sequence[Person]) -> Message | None:
+    """Brings people into a room; ``None`` if another transaction has brought all of them in meanwhile.
+
+    Raises ``ManaError`` with ``forbidden`` for who brings themselves and was banned meanwhile.
+    """
+    rows = locked_memberships(room, people, using=timeline.using)
+    entering = [one for one in people if rows[one.pk].state not in (State.JOINED, State.BANNED)]
+    if actor in people and rows[actor.pk].state == State.BANNED:
+        raise banned()
+    for one in entering:
+        row = rows[one.pk]
+        row.first_index = row.last_index = None
+        row.role = Role.MEMBER
+        row.state = State.JOINED
+        # Who is muted does not get rid of it by leaving.
+        row.save(using=timeline.using, update_fields=["first_index", "last_index", "role", "state"])
+    if not entering:
+        return None
+    return timeline.append_change(room, actor, "joined", dict.fromkeys(entering, str(Role.MEMBER)))
+
+
+def locked_memberships(room: Room, people: Collection[Person], *, using: str) -> dict[Any, Membership]:
+    """The rows of people in a room as they are now, by primary key of the user, until the end of the transaction.
+
+    Who has none gets one, in the state ``left``. Callers' transactions do not hold the stream, so two of them may make
+    the same row: an insert that turns into an update waits for the other, instead of failing as that one commits, and
+    locks what it finds. In one order, so that two of these can't wait for each other.
+    """
+    if not people:
+        return {}
+    pks = sorted((person.pk for person in people), key=str)
+    targeted = connections[using].features.supports_update_conflicts_with_target
+    rows = Membership.objects.using(using)
+    known = set(rows.filter(room=room, user_id__in=pks).values_list("user_id", flat=True))
+    rows.bulk_create(
+        [Membership(room=room, user_id=pk, state=State.LEFT) for pk in pks if pk not in known],
+        update_conflicts=True,
+        update_fields=["user"],  # nothing changes
+        unique_fields=["room", "user"] if targeted else None,
+    )
+    # What a transaction locks it reads as it is, whatever it saw at its beginning (MariaDB's REPEATABLE READ).
+    locked = rows.select_for_update().filter(room=room, user_id__in=pks).order_by("user_id")
+    return {row.user_id: row for row in locked}
+
+
+def banned() -> ManaError:
+    """What somebody is told who was banned."""
+    return ManaError(ErrorCode.FORBIDDEN, "You are banned from this room.")
 
 
 def _let_out(timeline: Timeline | Outbox, room: Room, actor: Person, person: Person, action: str, role: str) -> Message:

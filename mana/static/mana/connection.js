@@ -7,7 +7,7 @@ const HEARTBEAT = 25_000; // ms of silence until we ask whether anybody is there
 const PONG_TIMEOUT = 10_000; // ms to wait for a sign of life
 const RENEW_EARLY = 60_000; // ms before its expiry that a token is renewed, or a fifth of its life if that is less
 
-export const CLOSE = { UNAUTHENTICATED: 4001, FORBIDDEN: 4003, REPLACED: 4009 };
+export const CLOSE = { UNAUTHENTICATED: 4001, FORBIDDEN: 4003, SIGNED_OUT: 4009 };
 
 /**
  * The socket: opening it with the right credentials, noticing that it is dead, and opening it again after a wait.
@@ -180,7 +180,7 @@ export class Connection {
       this.#triedFresh = true;
       return void this.#open(true);
     }
-    if (code === CLOSE.FORBIDDEN || code === CLOSE.REPLACED) return this.disconnect("closed", detail);
+    if (code === CLOSE.FORBIDDEN || code === CLOSE.SIGNED_OUT) return this.disconnect("closed", detail);
     this.#retryLater(detail, notice?.retry_after);
   }
 
