@@ -31,7 +31,7 @@ from tests.rtc.media.sdps import CHROMIUM_OFFER
 from tests.rtc.media.test_payloads import vp8
 
 CASES = Path(__file__).parent / "cases"
-#: Seconds that one input may take.
+#: Seconds of processor time that one input may take: by the clock, a busy machine would be found guilty.
 PATIENCE = 1.0
 #: Finds after which it stops: they are likely to be one.
 MAX_BROKEN = 20
@@ -258,10 +258,10 @@ def main() -> int:
         for _ in range(200):
             data = mutate(chance.choice(seeds[name]), chance, seeds[name])
             counts[name] += 1
-            began = time.monotonic()
+            began = time.thread_time()
             try:
                 fed[name](data)
-                assert time.monotonic() - began < PATIENCE, "that took too long"
+                assert time.thread_time() - began < PATIENCE, "that took too long"
             except Exception:
                 broken += 1
                 case = CASES / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}"

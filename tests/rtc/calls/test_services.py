@@ -271,11 +271,11 @@ def test_the_async_twins_do_the_same() -> None:
 
 
 def test_missed_calls_of_muted_rooms_are_not_notified() -> None:
-    from mana import notifications, preferences
+    from mana import notifications
 
     one, two, three = people(3)
     room = messaging.create_room(one, name="Loud", members=[two, three]).room
-    preferences.set(two, f"notifications.room.{room.key}", "none")
+    messaging.set_preferences(room.key, two, notifications="none")
     call = calls.start(room, one)
     calls.hang_up(call.key, one)
     assert (notifications.unread_count(two), notifications.unread_count(three)) == (0, 1)
