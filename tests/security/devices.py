@@ -87,7 +87,7 @@ def call(room: str, user: str) -> str:
     from mana_rtc import services
     from tests.security.scenes import SECRET
 
-    return services.start(room, User.objects.get(pk=user), payload={"audio": True, "about": SECRET}).key
+    return str(services.start(room, User.objects.get(pk=user), payload={"audio": True, "about": SECRET}).key)
 
 
 def following(person: Person) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,11 +204,11 @@ async def test_everybody_may_send_what_the_table_says_and_nothing_else(server: S
                         marker = names["sealed"]
                     sent = filled(frames, names)
                     before = [database.content()]
-                    device = {"device_id": PHONE} if frames[-1]["type"] in ENCRYPTION else {}
+                    device: dict[str, Any] = {"device_id": PHONE} if frames[-1]["type"] in ENCRYPTION else {}
                     socket = Socket(server, headers=people.headers(kind), **device)
                     try:
                         outcome, heard = (
-                            await attempt(socket, sent, lambda seen=before: seen.append(database.content())),
+                            await attempt(socket, sent, partial(look, database, before)),
                             socket.received,
                         )
                     except TimeoutError:
@@ -234,6 +235,11 @@ async def test_everybody_may_send_what_the_table_says_and_nothing_else(server: S
     assert not [marker for marker in refused_markers if marker in reached]
     # And the witness does hear what is said to them.
     assert not [marker for marker in allowed_markers if marker not in reached]
+
+
+def look(database: Watched, looks: list[dict[str, int]]) -> None:
+    """Remembers what there is."""
+    looks.append(database.content())
 
 
 async def attempt(socket: Socket, frames: list[dict[str, Any]], prepared: Callable[[], None]) -> str:
