@@ -7,11 +7,14 @@ from types import TracebackType
 
 from mana.notifications.models import Notification
 from mana.realtime.models import Node, Session
+from mana_rtc.models import CallParticipant
 
 #: What the server writes by itself: nodes that renew their lease, who is connected, and, some time after the answer,
 #: who was notified.
 NOTIFICATIONS = Notification._meta.db_table
 ITS_OWN = {Node._meta.db_table, Session._meta.db_table, NOTIFICATIONS}
+#: And columns that it renews every other second, for who is in a call.
+RENEWED = {CallParticipant._meta.db_table: {"seen_at"}}
 
 
 class Watched:
@@ -59,4 +62,6 @@ class Watched:
         self._version = -1
 
     def _hash(self, table: str) -> int:
-        return hash(tuple(self._connection.execute(f'SELECT * FROM "{table}"').fetchall()))
+        names = [row[1] for row in self._connection.execute(f'PRAGMA table_info("{table}")')]
+        columns = ", ".join(f'"{name}"' for name in names if name not in RENEWED.get(table, ()))
+        return hash(tuple(self._connection.execute(f'SELECT {columns} FROM "{table}"').fetchall()))

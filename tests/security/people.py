@@ -42,6 +42,9 @@ KNOWN = tuple(kind for kind in KINDS if kind not in NOBODY)
 LIMITS = {
     "MANA_GUESTS": "true",
     "MANA_PRESENCE_GRACE": "3600",
+    # Calls change by what people do, and not by the clock.
+    "MANA_RING_TIMEOUT": "3600",
+    "MANA_RTC_RESUME_TIMEOUT": "3600",
     **{
         f"MANA_{name}": "1000000"
         for name in (
@@ -54,7 +57,8 @@ LIMITS = {
         for name in (
             *("SIGN_IN_RATE", "SIGN_IN_ADDRESS_RATE", "REGISTRATION_RATE", "SEARCH_RATE", "ROOM_CREATION_RATE"),
             *("PASSWORD_RESET_RATE", "PASSWORD_RESET_ADDRESS_RATE", "JOIN_RATE", "CONTACT_REQUEST_RATE"),
-            *("UPLOAD_RATE", "REPORT_RATE"),
+            *("UPLOAD_RATE", "REPORT_RATE", "VERIFICATION_RATE", "VERIFICATION_CODE_RATE", "CALL_RATE"),
+            *("E2EE_UPLOAD_RATE", "E2EE_DEVICE_LIST_RATE", "E2EE_CLAIM_RATE", "E2EE_CLAIM_TARGET_RATE"),
         )
     },
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
+from tests.security.devices import Devices
 from tests.security.people import CAME, KNOWN, People
 from tests.support.client import Account
 
@@ -33,6 +35,7 @@ class Scenes:
         self._newcomer = Account(people.server).id
         self._foreign = direct_room(other, target)
         self._foreign_letter = target.post(f"rooms/{self._foreign}/messages", payload=SECRET)["id"]
+        self._devices = Devices(people)
         people.block()
         self._scene: dict[str, Any] | None = None
 
@@ -40,6 +43,10 @@ class Scenes:
         """Somebody changed something: the next one gets other rooms, and they another letter."""
         self._scene = None
         self._letters[kind].pop()
+
+    def encrypted(self, kind: str) -> dict[str, Any]:
+        """What ``Devices.names`` says, for those whose frames and bodies have keys or ciphertext."""
+        return self._devices.names(kind)
 
     def names(self, kind: str) -> dict[str, str]:
         """What there is now. ``own`` is a message in the room that somebody wrote themselves, of those who were never
@@ -96,13 +103,17 @@ def direct_room(one: Account, other: Account) -> str:
     return str(one.post("rooms", room_type="direct", members=[other.id])["id"])
 
 
-def filled(template: Any, names: dict[str, str]) -> Any:
-    """A template with names for braces: ``"{room}"``. A text that is nothing but a number's name becomes a number."""
+def filled(template: Any, names: Mapping[str, Any]) -> Any:
+    """A template with names for braces: ``"{room}"``. A text that is nothing but a number's name becomes a number, one
+    that is nothing but the name of a list or an object becomes that."""
     if isinstance(template, dict):
-        return {key: filled(value, names) for key, value in template.items()}
+        return {filled(key, names): filled(value, names) for key, value in template.items()}
     if isinstance(template, list):
         return [filled(value, names) for value in template]
     if not isinstance(template, str) or "{" not in template:
         return template
+    whole = names.get(template[1:-1])
+    if isinstance(whole, dict | list):
+        return whole
     text = template.format_map(names)
     return int(text) if template == "{sequence}" else text

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mana.protocol.codec import KNOWN_TYPES
 from tests.rtc.media.sdps import CHROMIUM_OFFER
 from tests.security import table
 from tests.security.database import Watched
+from tests.security.devices import PHONE, Calls
 from tests.security.people import INSIDE, KINDS, LIMITS, NOBODY, People
 from tests.security.scenes import SECRET, Scenes, filled
 from tests.support import databases
@@ -33,10 +35,19 @@ ROOM = {"room_id": "{room}"}
 JOINED_CALL = {"type": "ready", "room_id": "{room}"}
 #: After these the rooms are no longer what the next one should find.
 SPENDING = ("join", "leave", "message_delete")
+#: These need a device by name, with keys.
+ENCRYPTION = ("key_exchange", "prekey_refill", "get_prekey_bundle", "encrypted_fanout", "encrypted_ack")
 SDP = {"sdp": CHROMIUM_OFFER.replace("{", "").replace("}", "")}
 
+ACCEPT = {"type": "call_accept", "call_id": "{call}"}
+DIRECT = {"room_id": "{direct}", "to": "{target}"}
+FOREIGN = {"room_id": "{foreign}", "to": "{target}"}
+SEALED = {"{target}": {PHONE: "{sealed}"}}
+CONTROL = {"control": True, "payloads": SEALED, "epochs": {"{target}": 1}}
+
 #: The frames of the table. Where there are several, those before the last prepare it. ``{marker}`` is heard by those
-#: whom it reaches.
+#: whom it reaches, and so is ``{sealed}``. Where there is a ``{call}``, the target calls the room;
+#: where there is a ``{direct_call}``, them.
 FRAMES: dict[str, list[dict[str, Any]]] = {
     "ping": [{"type": "ping"}],
     "auth with one's token": [{"type": "auth", "token": "{own_token}"}],
@@ -87,6 +98,7 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
     "ready": [{"type": "ready", **ROOM}],
     "ready in others' direct room": [{"type": "ready", "room_id": "{foreign}"}],
     "ready in their direct room": [{"type": "ready", "room_id": "{direct}"}],
+    "ready in their call": [{**ACCEPT, "call_id": "{direct_call}"}, {"type": "ready", "room_id": "{direct}"}],
     "ready to come back": [{"type": "ready", **ROOM, "payload": {"resume": "guessed"}}],
     "ready to leave": [{"type": "ready", **ROOM, "payload": False}],
     "sfu_offer": [{"type": "sfu_offer", **ROOM, **SDP}],
@@ -101,22 +113,55 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
     "ice_restart in the call": [JOINED_CALL, {"type": "ice_restart", **ROOM}],
     "network_change": [{"type": "network_change", **ROOM}],
     "network_change in the call": [JOINED_CALL, {"type": "network_change", **ROOM}],
-    "call_start": [{"type": "call_start", "to": "{target}", "payload": "{marker}"}],
-    "call_accept": [{"type": "call_accept", "call_id": "x", **ROOM}],
-    "call_reject": [{"type": "call_reject", "call_id": "x", **ROOM}],
-    "call_end": [{"type": "call_end", **ROOM}],
-    "offer": [{"type": "offer", "to": "{target}", **SDP, "payload": "{marker}"}],
-    "answer": [{"type": "answer", "to": "{target}", **SDP, "payload": "{marker}"}],
-    "candidate": [{"type": "candidate", "to": "{target}", "candidate": "{marker}"}],
-    "mute": [{"type": "mute", **ROOM, "payload": "{marker}"}],
-    "camera_toggle": [{"type": "camera_toggle", **ROOM, "payload": "{marker}"}],
-    "screen_share_start": [{"type": "screen_share_start", **ROOM, "payload": "{marker}"}],
-    "screen_share_stop": [{"type": "screen_share_stop", **ROOM, "payload": "{marker}"}],
-    "pin": [{"type": "pin", **ROOM, "payload": "{marker}"}],
-    "key_exchange": [{"type": "key_exchange", "payload": "{marker}"}],
-    "prekey_refill": [{"type": "prekey_refill", "payload": "{marker}"}],
+    "call_start to a person": [{"type": "call_start", "to": "{target}", "payload": "{marker}"}],
+    "call_start in the room": [{"type": "call_start", **ROOM, "payload": "{marker}"}],
+    "call_start in their direct room": [{"type": "call_start", "room_id": "{direct}", "payload": "{marker}"}],
+    "call_start in others' direct room": [{"type": "call_start", "room_id": "{foreign}", "payload": "{marker}"}],
+    "call_start where one goes on": [{"type": "call_start", **ROOM, "call_id": "{call} again"}],
+    "call_accept": [ACCEPT],
+    "call_reject": [{**ACCEPT, "type": "call_reject"}],
+    "call_end": [ACCEPT, {**ACCEPT, "type": "call_end"}],
+    "call_end by the room": [ACCEPT, {**ACCEPT, "type": "call_end", "call_id": None, **ROOM}],
+    "call_end without being in it": [{**ACCEPT, "type": "call_end"}],
+    "call_end for everybody": [{**ACCEPT, "type": "call_end", "payload": {"everybody": True}}],
+    "call_end for another": [{**ACCEPT, "type": "call_end", "to": "{target}"}],
+    "offer": [{"type": "offer", **ROOM, "to": "{target}", **SDP, "payload": "{marker}"}],
+    "offer in their direct room": [{"type": "offer", **DIRECT, **SDP, "payload": "{marker}"}],
+    "offer in others' direct room": [{"type": "offer", **FOREIGN, **SDP, "payload": "{marker}"}],
+    "offer to who is not in the room": [{"type": "offer", **ROOM, "to": "{newcomer}", **SDP}],
+    "answer": [{"type": "answer", **ROOM, "to": "{target}", **SDP, "payload": "{marker}"}],
+    "answer in their direct room": [{"type": "answer", **DIRECT, **SDP, "payload": "{marker}"}],
+    "answer in others' direct room": [{"type": "answer", **FOREIGN, **SDP, "payload": "{marker}"}],
+    "candidate": [{"type": "candidate", **ROOM, "to": "{target}", "candidate": "{marker}"}],
+    "candidate in their direct room": [{"type": "candidate", **DIRECT, "candidate": "{marker}"}],
+    "candidate in others' direct room": [{"type": "candidate", **FOREIGN, "candidate": "{marker}"}],
+    "mute": [ACCEPT, {"type": "mute", **ROOM, "payload": True}],
+    "mute without being in the call": [{"type": "mute", **ROOM, "payload": True, "call_id": "{call}"}],
+    "mute of another": [ACCEPT, {"type": "mute", **ROOM, "to": "{target}", "payload": True}],
+    "camera_toggle": [ACCEPT, {"type": "camera_toggle", **ROOM, "payload": True}],
+    "screen_share_start": [ACCEPT, {"type": "screen_share_start", **ROOM}],
+    "screen_share_stop": [ACCEPT, {"type": "screen_share_stop", **ROOM}],
+    "pin": [ACCEPT, {"type": "pin", **ROOM, "payload": "{target}"}],
+    "ice_servers": [{"type": "ice_servers"}],
+    "key_exchange": [{"type": "key_exchange", "payload": "{keys}"}],
+    "key_exchange with another's keys": [{"type": "key_exchange", "payload": "{target_keys}"}],
+    "prekey_refill": [{"type": "prekey_refill", "payload": {"one_time": "{refill}"}}],
     "get_prekey_bundle": [{"type": "get_prekey_bundle", "to": "{target}"}],
-    "encrypted_fanout": [{"type": "encrypted_fanout", "to": "{target}", "payloads": {"x": "{marker}"}}],
+    "encrypted_fanout to a person": [
+        {"type": "encrypted_fanout", "to": "{target}", "payloads": SEALED, "epochs": "{epochs_of_two}"}
+    ],
+    "encrypted_fanout to the room": [
+        {"type": "encrypted_fanout", **ROOM, "payloads": "{sealed_all}", "epochs": "{epochs}"}
+    ],
+    "encrypted_fanout in others' direct room": [
+        {"type": "encrypted_fanout", "room_id": "{foreign}", "payloads": SEALED, "epochs": "{epochs_of_two}"}
+    ],
+    "encrypted_fanout for control": [{"type": "encrypted_fanout", **CONTROL, "to": "{target}"}],
+    "encrypted_fanout for control in the room": [{"type": "encrypted_fanout", **CONTROL, **ROOM}],
+    "encrypted_fanout for control in others' direct room": [
+        {"type": "encrypted_fanout", **CONTROL, "room_id": "{foreign}"}
+    ],
+    "encrypted_ack": [{"type": "encrypted_ack", "message_ids": ["{message}"]}],
 }
 
 
@@ -142,33 +187,48 @@ async def test_everybody_may_send_what_the_table_says_and_nothing_else(server: S
     allowed_markers: set[str] = set()
     people = People(server)
     scenes = Scenes(people)
-    with Watched(server.database_url) as database:
-        async with people.target.socket() as witness:
+    with Watched(server.database_url) as database, Calls(people) as calls:
+        async with people.target.socket(device_id=PHONE) as witness:
             for name, frames in FRAMES.items():
                 seen[name] = {}
                 for kind in KINDS:
                     marker = f"<{name}/{kind}>"
-                    sent = filled(frames, {**scenes.names(kind), "marker": marker})
-                    before = database.content()
-                    socket = Socket(server, headers=people.headers(kind))
+                    cell, text = marker, str(frames)
+                    names: dict[str, Any] = {**scenes.names(kind), "marker": marker}
+                    if "{call}" in text:
+                        names["call"] = calls.start(names["room"])
+                    if "{direct_call}" in text:  # whom they have blocked the target cannot call
+                        names["direct_call"] = "none" if kind == "blocked" else calls.start(names["direct"])
+                    if frames[-1]["type"] in ENCRYPTION:
+                        names |= scenes.encrypted(kind)
+                        marker = names["sealed"]
+                    sent = filled(frames, names)
+                    before = [database.content()]
+                    device: dict[str, Any] = {"device_id": PHONE} if frames[-1]["type"] in ENCRYPTION else {}
+                    socket = Socket(server, headers=people.headers(kind), **device)
                     try:
-                        outcome, heard = await attempt(socket, sent), socket.received
+                        outcome, heard = (
+                            await attempt(socket, sent, partial(look, database, before)),
+                            socket.received,
+                        )
                     except TimeoutError:
-                        raise AssertionError(f"{marker} was not answered, but told {socket.received}") from None
+                        raise AssertionError(f"{cell} was not answered, but told {socket.received}") from None
                     seen[name][kind] = outcome
-                    changed = [table for table, rows in database.content().items() if rows != before[table]]
+                    changed = [table for table, rows in database.content().items() if rows != before[-1][table]]
                     if outcome == "ok":
-                        if "{marker}" in str(frames) and "public" not in str(frames):
+                        if ("{marker}" in text or "{sealed" in text) and "public" not in text:
                             allowed_markers.add(marker)
                         if changed and sent[-1]["type"] in SPENDING:
                             scenes.used_up(kind)
                     else:
                         refused_markers.add(marker)
-                        assert not changed, f"{marker} was refused with {outcome}, and changed {changed}."
+                        assert not changed, f"{cell} was refused with {outcome}, and changed {changed}."
+                    if "call}" in text or (changed and frames[-1]["type"] == "call_start"):
+                        calls.over(kind)
                     if kind not in INSIDE:
-                        assert SECRET not in json.dumps(heard), f"{marker} was told what only members may hear."
+                        assert SECRET not in json.dumps(heard), f"{cell} was told what only members may hear."
                     if kind in NOBODY:
-                        assert [frame["type"] for frame in heard] == ["error"], f"{marker} was told {heard}."
+                        assert [frame["type"] for frame in heard] == ["error"], f"{cell} was told {heard}."
             await witness.silence()
             reached = json.dumps(witness.received) + database.notifications()
     assert not table.differences(expected, seen), "\n" + table.differences(expected, seen)
@@ -177,18 +237,31 @@ async def test_everybody_may_send_what_the_table_says_and_nothing_else(server: S
     assert not [marker for marker in allowed_markers if marker not in reached]
 
 
-async def attempt(socket: Socket, frames: list[dict[str, Any]]) -> str:
-    """Connects and sends the frames: how the last was answered, ``ok`` or the error's code."""
+def look(database: Watched, looks: list[dict[str, int]]) -> None:
+    """Remembers what there is."""
+    looks.append(database.content())
+
+
+async def attempt(socket: Socket, frames: list[dict[str, Any]], prepared: Callable[[], None]) -> str:
+    """Connects and sends the frames: how the last was answered, ``ok`` or the error's code.
+
+    ``prepared`` is called when those before it are answered.
+    """
     await socket.connect()
-    ack_ids = [secrets.token_hex(8) for _ in frames]
+    *preparing, last = ({**frame, "ack_id": secrets.token_hex(8)} for frame in frames)
     with contextlib.suppress(websockets.ConnectionClosed):  # who is not let in may be out already
-        for frame, ack_id in zip(frames, ack_ids, strict=True):
-            await socket.send(**frame, ack_id=ack_id)
+        for frame in preparing or [last]:
+            await socket.send(**frame)
     first = await socket.expect()
     if first["type"] == "error":
         assert await socket.closed() == 4001
         return str(first["code"])
-    answer = await socket.expect(ack_id=ack_ids[-1])
+    if preparing:
+        for frame in preparing:
+            await socket.expect(ack_id=frame["ack_id"])
+        prepared()
+        await socket.send(**last)
+    answer = await socket.expect(ack_id=last["ack_id"])
     await socket.silence()  # the session goes on, whatever it was told
     await socket.connection.close()
     return str(answer["code"]) if answer["type"] == "error" else "ok"

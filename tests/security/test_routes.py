@@ -21,7 +21,8 @@ from mana.notifications.wishes import LEVEL
 from mana.urls import urlpatterns
 from tests.security import table
 from tests.security.database import Watched
-from tests.security.people import INSIDE, KINDS, LIMITS, NOBODY, People
+from tests.security.devices import PHONE, Calls
+from tests.security.people import INSIDE, KINDS, KNOWN, LIMITS, NOBODY, People
 from tests.security.scenes import SECRET, Scenes, filled
 from tests.support import databases
 from tests.support.server import Server, serving
@@ -37,7 +38,7 @@ FROM_OUTSIDE = {"X-Forwarded-For": "203.0.113.9"}
 
 #: Bodies that are right, so that only the lack of rights can refuse them; and what stands for the path's parameters
 #: where it is not the target, their message and the room that they are in.
-BODIES: dict[str, dict[str, Any]] = {
+BODIES: dict[str, Any] = {
     "POST api/auth/register": {"username": "new-{number}", "password": "long-enough-{number}"},
     "POST api/auth/token": {"username": "{target_name}", "password": "{target_password}"},
     "POST api/auth/token/refresh": {"refresh": "{target_refresh}"},
@@ -45,6 +46,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST api/auth/password": {"old_password": "{password}", "password": "long-enough-{number}"},
     "POST api/auth/password/reset": {"email": "nobody@example.com"},
     "POST api/auth/password/reset/confirm": {"uid": "x", "token": "x", "password": "long-enough-{number}"},
+    "POST api/auth/email/confirm": {"uid": "x", "token": "x"},
+    "PUT api/me/phone/verification": {"code": "260117"},
     "PATCH api/me": {"display_name": "Somebody"},
     "POST api/me/username": {"username": "renamed-{number}"},
     "POST api/me/email": {"email": "new-{number}@example.com", "password": "{password}"},
@@ -72,6 +75,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH api/messages/{message_id}": {"payload": "forged"},
     "POST api/messages/{message_id}/reactions": {"emoji": "👍"},
     "POST api/reports": {"message_id": "{message}", "reason": "spam"},
+    "PUT api/e2ee/devices/{device_id}": "{keys}",
+    "POST api/e2ee/devices/{device_id}/prekeys": {"one_time": "{refill}"},
+    "POST api/e2ee/devices/{device_id}/acks": {"message_ids": ["{message}"]},
+    "PUT api/e2ee/device-list": {"device_list": "{device_list}"},
 }
 FILES = {"POST api/attachments": "file", "PUT api/me/avatar": "avatar", "PUT api/rooms/{room_id}/avatar": "file"}
 QUERIES = {
@@ -84,6 +91,16 @@ PATHS = {
     "GET api/invitations/{room_id}": {"room_id": "{invited_to}"},
     "POST api/invitations/{room_id}": {"room_id": "{invited_to}"},
     "DELETE api/invitations/{room_id}": {"room_id": "{invited_to}"},
+    # Encryption's devices are one's own: nobody can name another's.
+    **{
+        name: {"device_id": PHONE}
+        for name in (
+            *(f"{method} api/e2ee/devices/{{device_id}}" for method in ("GET", "PUT", "DELETE")),
+            "POST api/e2ee/devices/{device_id}/prekeys",
+            "GET api/e2ee/devices/{device_id}/envelopes",
+            "POST api/e2ee/devices/{device_id}/acks",
+        )
+    },
 }
 
 
@@ -122,13 +139,20 @@ def test_everybody_may_ask_for_what_the_table_says_and_nothing_else(server: Serv
     scenes = Scenes(people)
     more = furnish(people, scenes)
     seen: dict[str, table.Row] = {}
-    with Watched(server.database_url) as database, httpx.Client(base_url=server.http, timeout=30) as client:
-        scenes.names("member")
+    with (
+        Calls(people) as calls,
+        Watched(server.database_url) as database,
+        httpx.Client(base_url=server.http, timeout=30) as client,
+    ):
+        call = {"call": calls.start(scenes.names("member")["room"])}
+        # Once is enough: the server forgets each time what it was given.
+        encrypted = {kind: scenes.encrypted(kind) for kind in KINDS}
         database.save()
         for operation in sorted(expected, key=lambda one: (ORDER.index(one.split()[0]), list(expected).index(one))):
             for kind in KINDS:
                 before = database.content()
-                answer = ask(client, operation, people.headers(kind), scenes.names(kind) | more(kind))
+                names = {**scenes.names(kind), **more(kind), **encrypted[kind], **call}
+                answer = ask(client, operation, people.headers(kind), names)
                 changed = [table for table, rows in database.content().items() if rows != before[table]]
                 cell = f"{operation} by {kind}: {answer.status_code} {answer.text[:200]}"
                 seen.setdefault(operation, {})[kind] = str(answer.status_code)
@@ -145,7 +169,7 @@ def test_everybody_may_ask_for_what_the_table_says_and_nothing_else(server: Serv
     assert all({expected[name][kind] for kind in NOBODY} == {"401"} for name in closed)
 
 
-def ask(client: httpx.Client, operation: str, headers: dict[str, str], names: dict[str, str]) -> httpx.Response:
+def ask(client: httpx.Client, operation: str, headers: dict[str, str], names: dict[str, Any]) -> httpx.Response:
     """Sends the request of a line of the table."""
     method, route = operation.split()
     parameters = {
@@ -156,6 +180,7 @@ def ask(client: httpx.Client, operation: str, headers: dict[str, str], names: di
         "key": LEVEL,
         **{key: names[key] for key in ("sign_in_id", "device_id", "notification_id", "name", "invite_id", "token")},
         "attachment_id": names["image"],
+        "call_id": names["call"],
         **filled(PATHS.get(operation, {}), names),
     }
     arguments: dict[str, Any] = {"headers": {**headers, **FROM_OUTSIDE}, "params": QUERIES.get(operation)}
@@ -178,7 +203,11 @@ def furnish(people: People, scenes: Scenes) -> Any:
     invite = owner.post(f"rooms/{room}/invites")
     invited_to = owner.room()
     owner.post(f"rooms/{invited_to}/invitations", user_ids=[stranger.id])
-    target.get("sync", cursor=0, device_id="phone")
+    target.get("sync", cursor=0, device_id="tablet")
+    for kind in KNOWN:
+        if kind != "guest":
+            one = people[kind]
+            one.post("me/email", email=f"{one.username}@example.com", password=one.password)
     people["member"].post("contacts", user_id=target.id)
     target.post(f"contacts/requests/{people['member'].id}/accept")
     target.post("contacts", user_id=people["guest"].id)
@@ -187,7 +216,7 @@ def furnish(people: People, scenes: Scenes) -> Any:
         "image": image["id"],
         "name": shown.json()["avatar_url"].rsplit("/", 1)[-1],
         "sign_in_id": target.get("auth/sign-ins")["results"][0]["id"],
-        "device_id": "phone",
+        "device_id": "tablet",
         "notification_id": notification["id"],
         "invite_id": str(invite["id"]),
         "token": invite["token"],

@@ -153,7 +153,8 @@ async def test_handshakes_that_never_end_hold_up_nobody(server: Server, others: 
         await others.are_served()
     for wire in slow:
         wire.abort()
-    async with asyncio.timeout(TIMEOUT):
+    # They are given back, however busy the machine is: each look serves others as well, which takes its time.
+    async with asyncio.timeout(4 * TIMEOUT):
         while memory.descriptors > descriptors + SOME:
             await others.are_served()
 
