@@ -27,6 +27,10 @@ ADDRESS_HELD = 10.0
 UDP_PREFERENCE, TCP_PREFERENCE = 126, 90
 
 
+#: Times that another port is tried where the system chooses it: one that is free for UDP may be taken for TCP.
+PORT_TRIES = 10
+
+
 class Mux:
     """The sockets of a worker and who is behind them. ``start`` binds; use it from its loop only."""
 
@@ -46,19 +50,27 @@ class Mux:
     async def start(self) -> None:
         """Binds all addresses to the same port. Raises ``OSError`` if one can't be."""
         self._addresses = list(self._config.addresses) or local_addresses()
-        try:
-            for address in self._addresses:
-                if self._config.udp:
-                    endpoint = UdpEndpoint(
-                        self._loop, (address, self.port), self._unrouted, accelerated=self._config.accelerated
-                    )
-                    self._udp.append(endpoint)
-                    self.port = self.port or endpoint.local[1]
-                if self._config.tcp:
-                    self.port = await self._tcp.listen(address, self.port)
-        except OSError:
-            self.close()
-            raise
+        for left in reversed(range(1 if self._config.port else PORT_TRIES)):
+            try:
+                await self._bind()
+            except OSError:
+                self.close()
+                if not left:
+                    raise
+                self.port = self._config.port
+            else:
+                return
+
+    async def _bind(self) -> None:
+        for address in self._addresses:
+            if self._config.udp:
+                endpoint = UdpEndpoint(
+                    self._loop, (address, self.port), self._unrouted, accelerated=self._config.accelerated
+                )
+                self._udp.append(endpoint)
+                self.port = self.port or endpoint.local[1]
+            if self._config.tcp:
+                self.port = await self._tcp.listen(address, self.port)
 
     def candidates(self) -> tuple[str, ...]:
         """The values of a=candidate (RFC 8839 section 5.1)."""

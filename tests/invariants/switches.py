@@ -453,7 +453,7 @@ SWITCHES = (
         13,
         "a receiver that fails keeps others from hearing",
         "realtime/test_receivers.py::test_a_receiver_that_fails_keeps_no_other_from_hearing",
-        ("mana/realtime/hooks.py", "await signal.asend_robust(", "await signal.asend("),
+        ("mana/realtime/hooks.py", "signal.send_robust(", "signal.send("),
     ),
     switch(
         13,

@@ -54,7 +54,7 @@ BAD_FRAMES = {
     "a receipt of a wrong status": ('{"type":"receipt","room_id":"x","sequence":1,"status":"eaten"}', "invalid"),
     "history where one is not": ('{"type":"history","room_id":"nowhere"}', "not_found"),
     "leaving where one is not": ('{"type":"leave","room_id":"nowhere"}', "not_found"),
-    "a frame that nobody handles yet": ('{"type":"prekey_refill","payload":1}', "not_supported"),
+    "prekeys that are none": ('{"type":"prekey_refill","payload":1}', "invalid"),
 }
 
 

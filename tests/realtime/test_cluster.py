@@ -159,6 +159,7 @@ async def test_a_layer_that_loses_announcements_loses_no_events(
         await exchange(a, b, room, 20)
         # The layer comes back by itself: what only it carries arrives again.
         await eventually(lambda: typing_arrives(a, b, room))
+        await eventually(lambda: typing_arrives(b, a, room))
 
 
 async def test_nodes_without_a_layer_between_them_read_from_each_other_by_the_database() -> None:
