@@ -1,8 +1,9 @@
 """The media servers that ``benchmarks.rtc`` measures, each in a process of its own: lines of JSON in, lines of JSON
 out.
 
-``ours`` and ``ours-libsrtp`` are the project's engine; ``aiortc`` is what one writes with aiortc's peer connections
-alone, at its best: packets are forwarded as they come, and never decoded (its ``MediaRelay`` would decode and encode).
+``ours`` and ``ours-libsrtp`` are the project's engine. ``relay`` is what one writes with aiortc: peer connections and a
+``MediaRelay``, which decodes once and encodes for every subscriber. ``aiortc`` is no more than aiortc's transports, put
+to a forwarder's use against its interface: packets go on as they come. It has no NACK, no reports, no layers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import time
 from typing import Any
 
 import uvloop
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.contrib.media import MediaRelay
 from aiortc.rtp import RtpPacket
 
 from mana_rtc.sfu.backend import Event, Offer, ParticipantInfo
@@ -65,7 +67,7 @@ class Ours:
     async def answer(self, name: str, sdp: str, number: int) -> None:
         await self.engine.answer(ROOM, name, sdp, number)
 
-    def forwards(self) -> int:
+    async def forwards(self) -> int:
         """Packets sent to all subscribers."""
         return sum(peer.counters.packets_out for peer in self.engine.mux.peers)
 
@@ -82,8 +84,52 @@ class Silence(MediaStreamTrack):
         await asyncio.Event().wait()
 
 
+class Relay:
+    """Peer connections and a ``MediaRelay``, as aiortc's own examples have it."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, RTCPeerConnection] = {}
+        self.relay = MediaRelay()
+        self.tracks: dict[str, list[MediaStreamTrack]] = {}
+        self.senders: list[RTCRtpSender] = []
+
+    async def start(self) -> None:
+        """Nothing to bind: every peer connection has ports of its own."""
+
+    async def join(self, name: str) -> None:
+        """Nothing to do."""
+
+    async def publish(self, name: str, sdp: str) -> str:
+        peer = self.peers[f"publish {name}"] = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        tracks = self.tracks[name] = []
+        peer.on("track", tracks.append)
+        await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        await peer.setLocalDescription(await peer.createAnswer())
+        return str(peer.localDescription.sdp)
+
+    async def ready(self, name: str) -> None:
+        peer = self.peers[f"subscribe {name}"] = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        for publisher, tracks in self.tracks.items():
+            if publisher != name:
+                # Not buffered: whoever is too slow for a picture gets the next one, instead of ever later ones.
+                self.senders += [peer.addTrack(self.relay.subscribe(track, buffered=False)) for track in tracks]
+        await peer.setLocalDescription(await peer.createOffer())
+        say({"offer": peer.localDescription.sdp, "id": name, "number": 1})
+
+    async def answer(self, name: str, sdp: str, number: int) -> None:
+        await self.peers[f"subscribe {name}"].setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+
+    async def forwards(self) -> int:
+        """Packets sent to all subscribers."""
+        reports = [report for sender in self.senders for report in (await sender.getStats()).values()]
+        return sum(report.packetsSent for report in reports if report.type == "outbound-rtp")
+
+    def dropped(self) -> int:
+        return 0
+
+
 class Aiortc:
-    """Stock peer connections, with a loop over the subscribers where the decoder would be."""
+    """aiortc's transports, with a loop over the subscribers where the decoder would be."""
 
     def __init__(self) -> None:
         self.peers: dict[str, RTCPeerConnection] = {}
@@ -128,7 +174,7 @@ class Aiortc:
     async def answer(self, name: str, sdp: str, number: int) -> None:
         await self.peers[f"subscribe {name}"].setRemoteDescription(RTCSessionDescription(sdp, "answer"))
 
-    def forwards(self) -> int:
+    async def forwards(self) -> int:
         return self.sent
 
     def dropped(self) -> int:
@@ -137,7 +183,8 @@ class Aiortc:
 
 async def serve(kind: str) -> None:
     """Does what the lines say."""
-    server: Any = Aiortc() if kind == "aiortc" else Ours(accelerated=kind == "ours")
+    kinds = {"relay": Relay, "aiortc": Aiortc}
+    server: Any = kinds[kind]() if kind in kinds else Ours(accelerated=kind == "ours")
     await server.start()
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=2**22)
@@ -147,7 +194,7 @@ async def serve(kind: str) -> None:
         order = json.loads(line)
         do, name = order["do"], order.get("id", "")
         if do == "usage":
-            say({"cpu": time.process_time(), "forwards": server.forwards(), "dropped": server.dropped()})
+            say({"cpu": time.process_time(), "forwards": await server.forwards(), "dropped": server.dropped()})
         elif do == "publish":
             say({"answer": await server.publish(name, order["sdp"]), "id": name})
         elif do == "answer":

@@ -71,25 +71,41 @@ def sqlite(path: str) -> dict[str, Any]:
 
 
 def channel_layers(url: str) -> dict[str, Any]:
-    """``CHANNEL_LAYERS`` for ``memory://``, ``redis://host:port/db`` or ``nats://host:port``."""
+    """``CHANNEL_LAYERS`` for ``memory://``, ``redis://host:port/db``, ``nats://host:port``, or channels_redis' layers:
+    ``redis+core://host:port/db`` and ``redis+pubsub://host:port/db``."""
     scheme = urlsplit(url).scheme
     if scheme == "memory":
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     if scheme in ("redis", "rediss"):
-        return {
-            "default": {
-                "BACKEND": "channels_redis.core.RedisChannelLayer",
-                # redis-py 8 gives up a read after 5 s, and channels_redis waits that long for a message.
-                "CONFIG": {
-                    "hosts": [{"address": url, "max_connections": 50, "socket_timeout": 15}],
-                    "capacity": 5000,
-                    "expiry": 60,
-                },
-            }
-        }
+        return {"default": {"BACKEND": "mana.layers.redis.RedisChannelLayer", "CONFIG": {"url": url, "capacity": 5000}}}
+    if scheme in ("redis+core", "rediss+core"):
+        # redis-py 8 gives up a read after 5 s, and channels_redis waits that long for a message.
+        host = {"address": url.replace("+core", "", 1), "max_connections": 50, "socket_timeout": 15}
+        config = {"hosts": [host], "capacity": 5000, "expiry": 60}
+        return {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": config}}
+    if scheme in ("redis+pubsub", "rediss+pubsub"):
+        # keepalive finds out that the connection for reading is dead; nothing is ever written to it.
+        address = url.replace("+pubsub", "", 1)
+        host = {"address": address, "max_connections": 50, "socket_keepalive": True, "health_check_interval": 15}
+        return {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [host]}}}
     if scheme == "nats":
         return {"default": {"BACKEND": "mana.layers.nats.NatsChannelLayer", "CONFIG": {"servers": [url]}}}
-    raise ImproperlyConfigured(f"CHANNEL_LAYER_URL: {scheme!r} is not one of memory, redis, nats.")
+    raise ImproperlyConfigured(
+        f"CHANNEL_LAYER_URL: {scheme!r} is not one of memory, redis, nats, redis+core, redis+pubsub."
+    )
+
+
+def caches(url: str) -> dict[str, Any]:
+    """``CACHES`` for ``memory://`` or ``redis://host:port/db``."""
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    if scheme in ("redis", "rediss"):
+        # Whoever signs in waits for it: one that hangs is soon given up.
+        options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+        backend = "django.core.cache.backends.redis.RedisCache"
+        return {"default": {"BACKEND": backend, "LOCATION": url, "KEY_PREFIX": "mana", "OPTIONS": options}}
+    raise ImproperlyConfigured(f"CACHE_URL: {scheme!r} is not one of memory, redis.")
 
 
 def logging(form: str, level: str) -> dict[str, Any]:

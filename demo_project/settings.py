@@ -1,6 +1,6 @@
 """Settings of the demo: sensible without any environment variable, and all of it from the environment if need be.
 
-``SECRET_KEY DEBUG ALLOWED_HOSTS ALLOWED_ORIGINS DATABASE_URL CHANNEL_LAYER_URL LOG_LEVEL LOG_FORMAT`` and
+``SECRET_KEY DEBUG ALLOWED_HOSTS ALLOWED_ORIGINS DATABASE_URL CHANNEL_LAYER_URL CACHE_URL LOG_LEVEL LOG_FORMAT`` and
 ``MANA_<KEY>`` for every key of ``MANA``.
 """
 
@@ -51,6 +51,10 @@ INSTALLED_APPS = [
     "mana_rtc",
     "mana_e2ee",
     "demo_project",
+    "demo_project.examples",
+    "demo_project.examples.custom_db",
+    "demo_project.examples.notification",
+    "demo_project.examples.clustering",
 ]
 MIDDLEWARE = [
     "mana.observability.middleware.request_id_middleware",
@@ -83,6 +87,7 @@ DATABASES = {
     "default": environment.database(os.environ.get("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'demo.sqlite3'}")
 }
 CHANNEL_LAYERS = environment.channel_layers(os.environ.get("CHANNEL_LAYER_URL") or "memory://")
+CACHES = environment.caches(os.environ.get("CACHE_URL") or "memory://")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -14,6 +14,7 @@ urlpatterns = [
     path("signup/", views.SignUpView.as_view(), name="signup"),
     path("logout/", LogoutView.as_view(next_page=reverse_lazy("login")), name="logout"),
     path("rtc-lab/", views.MediaLabView.as_view(), name="rtc-lab"),
+    path("examples/", include("demo_project.examples.urls")),
     path("admin/", admin.site.urls),
     path("", include("mana.urls")),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import login
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView
@@ -25,6 +26,7 @@ class MessengerView(LoginRequiredMixin, TemplateView):
 
     template_name = "demo/messenger.html"
     login_url = reverse_lazy("login")
+    extra_context = {"encryption": apps.is_installed("mana_e2ee")}
 
 
 @method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")

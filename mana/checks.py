@@ -127,7 +127,7 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None = None, **kwargs
             checks.Warning(
                 "The in-memory channel layer connects nothing: a second process learns of messages only from the "
                 "database, up to MANA['REPAIR_INTERVAL'] later.",
-                hint="Use channels_redis for more than one process; silence this check for exactly one.",
+                hint="Use mana.layers.redis for more than one process; silence this check for exactly one.",
                 id="mana.W004",
             )
         )
@@ -144,8 +144,8 @@ def check_channel_layer(app_configs: Sequence[AppConfig] | None = None, **kwargs
 
 
 def _default_capacity(layer: Mapping[str, Any]) -> int:
-    # Channels' and channels_redis' own; only in memory and over NATS is mana's bus fine without a word.
-    return 100 if str(layer.get("BACKEND", "")).startswith("channels_redis.") else 1000
+    # channels_redis' own; its pub/sub layer, as mana's and the one in memory, is fine without a word.
+    return 100 if str(layer.get("BACKEND", "")).startswith("channels_redis.core.") else 1000
 
 
 @register(Tags.security, "mana", deploy=True)

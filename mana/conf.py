@@ -539,12 +539,12 @@ class Settings:
         ``{"may_create_room": "shop.policies.may_create_room"}``. Each takes the method's arguments.""",
         section="Messages",
     )
-    MESSAGE_STORE = ImportedSetting(
+    MESSAGE_STORE = StoreSetting(
         "mana.messaging.message_store.MessageStore",
         """Dotted path of the class that stores and finds messages.""",
         section="Messages",
     )
-    ROOM_STORE = ImportedSetting(
+    ROOM_STORE = StoreSetting(
         "mana.messaging.room_store.RoomStore",
         """Dotted path of the class that finds rooms and who is in them.""",
         section="Messages",
@@ -744,6 +744,13 @@ class Settings:
         section="Nodes and the database",
         minimum=1,
     )
+    DATABASE_TIMEOUT = Setting(
+        20.0,
+        """Seconds that a frame or a handshake waits for a database that does not answer; then it is refused with
+        ``unavailable``, and while all threads wait so long, so is what comes after it, at once.""",
+        section="Nodes and the database",
+        minimum=0.1,
+    )
     GRACEFUL_SHUTDOWN_TIMEOUT = Setting(
         10.0,
         """Seconds that a process has, after SIGTERM, to store what was sent and to close its sockets.""",
@@ -852,7 +859,24 @@ class Settings:
     RTC_BACKEND = Setting(
         "mana_rtc.backends.embedded",
         """Dotted path of the function ``(listener) -> SfuBackend`` that makes the media server. The default runs it in
-        a thread of this process.""",
+        a thread of this process; ``mana_rtc.backends.workers`` leaves it to ``manage.py mana_sfu`` processes.""",
+        section="Calls and media",
+    )
+    RTC_WORKER_LEASE = Setting(
+        2.5,
+        """Seconds after its last sign of life that a media worker counts as dead and its calls move to others.""",
+        section="Calls and media",
+        minimum=0.5,
+    )
+    JANUS_URL = Setting(
+        "ws://127.0.0.1:8188",
+        """With ``mana_rtc.backends.janus``: the WebSocket of Janus' API. Only the nodes need to reach it.""",
+        section="Calls and media",
+    )
+    JANUS_API_SECRET = Setting("", """Janus' ``api_secret``.""", section="Calls and media")
+    JANUS_ADMIN_KEY = Setting(
+        "",
+        """The ``admin_key`` of Janus' VideoRoom plugin, without which nobody makes rooms there.""",
         section="Calls and media",
     )
     RTC_ADDRESSES = Setting[list[str]](
@@ -876,8 +900,8 @@ class Settings:
     RTC_TCP = Setting(True, """Offer media over TCP, for networks that block UDP.""", section="Calls and media")
     RTC_ACCELERATION = Setting(
         False,
-        """Where client and system can, encrypt with AES-GCM without libsrtp's copies and send many packets with one
-        system call. How much that saves depends on the machine: ``python -m benchmarks.rtc`` tells.""",
+        """Where client and system can, encrypt with AES-GCM in one call to OpenSSL, without libsrtp's copies.
+        How much that saves depends on the machine: ``python -m benchmarks.rtc`` tells.""",
         section="Calls and media",
     )
     RTC_VIDEO_CODECS = Setting[list[str]](
@@ -947,7 +971,7 @@ class Settings:
     CALL_RATE = RateSetting("60/minute", """Calls that one user starts.""", section="Attempts")
     CALL_POLICY = ImportedSetting(
         "mana_rtc.policies.CallPolicy",
-        """Dotted path of the class that decides who may start, join, end and moderate calls.""",
+        """Dotted path of the class that decides who may start, join, end, moderate and record calls.""",
         section="Calls and media",
     )
     CALL_HISTORY_DAYS = Setting(
@@ -1002,6 +1026,11 @@ class Settings:
     # -- End-to-end encryption (mana_e2ee) ---------------------------------------------------------------------------
     E2EE_UPLOAD_RATE = RateSetting(
         "120/hour", """Uploads of keys by one user: bundles and refills.""", section="End-to-end encryption"
+    )
+    E2EE_BACKUP_RATE = RateSetting(
+        "120/hour",
+        """Backups that one user stores. Clients that ship store one a minute at most, while there are new messages.""",
+        section="End-to-end encryption",
     )
     E2EE_DEVICE_LIST_RATE = RateSetting(
         "60/hour", """Device lists that one user publishes.""", section="End-to-end encryption"
@@ -1062,6 +1091,13 @@ class Settings:
         """Bytes of all ciphertexts that wait for one device at the most.""",
         section="End-to-end encryption",
         minimum=65_536,
+    )
+    E2EE_BACKUP_BYTES = Setting(
+        1024 * 1024,
+        """Bytes of a user's encrypted backup at the most; 0: there are no backups. It comes in base64, a third larger:
+        Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE`` and the limits of your proxy must let that through.""",
+        section="End-to-end encryption",
+        minimum=0,
     )
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, DataError, InterfaceError
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
@@ -125,7 +125,7 @@ class ManaAPIView(APIView):
     permission_classes = [IsAuthenticated]
     parser_classes = [ExactJSONParser]
     renderer_classes = [ExactJSONRenderer]
-    #: Not left to the project's DEFAULT_SCHEMA_CLASS: ``/api/schema/`` must work wherever mana is installed.
+    #: With refusals. ``extend_schema`` builds on DEFAULT_SCHEMA_CLASS, so that must be drf-spectacular's as well.
     schema = ManaSchema()
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -171,6 +171,13 @@ class Pages(CursorPagination):
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
         """The order that the view asked for."""
         return self._ordering
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
+        """A page. Raises ``NotFound`` for a cursor that is none, also of one whose position is of another kind."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, OverflowError, DataError):
+            raise exceptions.NotFound(self.invalid_cursor_message) from None
 
 
 @cache  # one component of the OpenAPI document each, however many views give it

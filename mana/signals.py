@@ -117,6 +117,11 @@ call_started = Signal()
 # Arguments: sender (mana_rtc.models.Call), call (reason; answered_at is None if nobody answered).
 call_ended = Signal()
 
+# Emitted in the process of `manage.py mana_record`, once for each file, when that is finished.
+# Arguments: sender (mana_rtc.models.Call), call, path (pathlib.Path), user_id (on the wire: whose track it is), source
+# ("camera", "microphone", "screen" or "screen_audio"), started_at (of its first frame), seconds, size (bytes).
+track_recorded = Signal()
+
 # Emitted after a report was filed, and after a moderator has handled one.
 # Arguments: sender (mana.moderation.models.Report), report; report_handled also has resolution (what was done).
 report_filed = Signal()

@@ -1,16 +1,61 @@
-"""How often something may be tried over REST. The counts live in Django's default cache, shared where that is."""
+"""How often something may be tried. The counts live in Django's default cache, shared where that is."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from typing import Any
 
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.addresses import client_address
+
+logger = logging.getLogger("mana.throttles")
+
+#: Seconds for which a cache that failed is not asked again: one that hangs would hold up each attempt.
+ASK_AGAIN_AFTER = 5.0
+
+
+class Counts:
+    """Django's default cache; while it is away, this process counts for itself: limits stay, and nobody is locked out.
+
+    Has what REST framework's throttles ask of a cache as well.
+    """
+
+    #: Seconds.
+    timer = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self._own = LocMemCache("mana-throttles", {"OPTIONS": {"MAX_ENTRIES": 50_000}})
+        self._away_until = 0.0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What is kept."""
+        return self._ask("get", key, default)
+
+    def set(self, key: str, value: Any, timeout: float | None = None) -> None:
+        """Keeps something for so many seconds."""
+        self._ask("set", key, value, timeout)
+
+    def delete(self, key: str) -> None:
+        """Keeps it no longer."""
+        self._ask("delete", key)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        if self.timer() >= self._away_until:
+            try:
+                return getattr(cache, method)(*arguments)
+            except Exception as error:  # of whatever library
+                self._away_until = self.timer() + ASK_AGAIN_AFTER
+                logger.warning("The cache is away, this process counts attempts for itself: %s", error)
+        return getattr(self._own, method)(*arguments)
+
+
+counts = Counts()
 
 
 class Throttle:
@@ -38,7 +83,7 @@ class Throttle:
         if rate is None:
             return
         count, seconds = rate
-        cache.set(self._cache_key(key), [*self._attempts(key, seconds), self.timer()][-count:], seconds)
+        counts.set(self._cache_key(key), [*self._attempts(key, seconds), self.timer()][-count:], seconds)
 
     def take(self, key: str) -> None:
         """Checks and counts."""
@@ -47,11 +92,11 @@ class Throttle:
 
     def forget(self, key: str) -> None:
         """Gives all attempts back."""
-        cache.delete(self._cache_key(key))
+        counts.delete(self._cache_key(key))
 
     def _attempts(self, key: str, seconds: int) -> list[float]:
         since = self.timer() - seconds
-        return [moment for moment in cache.get(self._cache_key(key), []) if moment > since]
+        return [moment for moment in counts.get(self._cache_key(key), []) if moment > since]
 
     def _cache_key(self, key: str) -> str:
         # Keys come from outside: any length, any characters.

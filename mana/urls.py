@@ -89,9 +89,19 @@ api = [
     path("attachments/<str:attachment_id>/thumbnail", attachments.ThumbnailView.as_view(), name="attachment-thumbnail"),
 ]
 if apps.is_installed("mana.moderation"):
-    from mana.moderation.api import ReportsView
+    from mana.moderation import api as moderation
 
-    api.append(path("reports", ReportsView.as_view(), name="reports"))
+    api += [
+        path("reports", moderation.ReportsView.as_view(), name="reports"),
+        path("moderation/reports", moderation.QueueView.as_view(), name="moderation-reports"),
+        path("moderation/reports/<str:report_id>", moderation.QueuedReportView.as_view(), name="moderation-report"),
+        path(
+            "moderation/reports/<str:report_id>/actions",
+            moderation.ReportActionsView.as_view(),
+            name="moderation-report-actions",
+        ),
+        path("moderation/audit", moderation.AuditView.as_view(), name="moderation-audit"),
+    ]
 
 if apps.is_installed("mana_e2ee"):
     from mana_e2ee.checks import missing

@@ -9,23 +9,23 @@ import hashlib
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
+from django.contrib.admin.models import DELETION
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from mana.accounts.stores import person
+from mana.model_admin import ManaAdmin, name_lookup
 from mana_e2ee import stores
 from mana_e2ee.models import Device, DeviceList
 
 
-class _ReadOnly(admin.ModelAdmin):
-    show_full_result_count = False
+class _ReadOnly(ManaAdmin):
     list_select_related = ["user"]
     search_fields = ["user"]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        return [f"user__{get_user_model().USERNAME_FIELD}", "=device_id"][: 1 + hasattr(self.model, "device_id")]
+        return [name_lookup("user"), "=device_id"][: 1 + hasattr(self.model, "device_id")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Made by devices."""
@@ -37,9 +37,7 @@ class _ReadOnly(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Removed by the action, which tells those whom it concerns; or with its user."""
-        view = request.resolver_match.url_name if request.resolver_match else ""
-        own_pages = view.startswith(f"{self.opts.app_label}_{self.opts.model_name}_") if view else False
-        return not own_pages and super().has_delete_permission(request, obj)
+        return not self.is_own_page(request) and super().has_delete_permission(request, obj)
 
 
 @admin.register(Device)
@@ -92,7 +90,9 @@ class DeviceAdmin(_ReadOnly):
         count = 0
         for row in queryset:
             user = person(row.user_id)
-            count += user is not None and directory.drop(user, row.device_id)
+            if user is not None and directory.drop(user, row.device_id):
+                self.note(request, row, f"keys removed, of {user.username}", DELETION)
+                count += 1
         self.message_user(request, f"The keys of {count} devices were removed.")
 
 

@@ -17,6 +17,9 @@ from mana.rest import ManaAPIView
 from mana_e2ee.serializers import (
     AckedSerializer,
     AckSerializer,
+    BackupSerializer,
+    BackupStatusSerializer,
+    BackupUploadSerializer,
     BundlesSerializer,
     ClaimSerializer,
     DeviceKeysSerializer,
@@ -30,7 +33,7 @@ from mana_e2ee.serializers import (
     RefillSerializer,
     SinceSerializer,
 )
-from mana_e2ee.services import claims, delivery, directory, lists
+from mana_e2ee.services import backups, claims, delivery, directory, lists
 from mana_e2ee.uploads import packed
 
 _DEVICE_ID = re.compile(r"[\x21-\x7e]{1,64}")
@@ -142,6 +145,31 @@ class DeviceListView(ManaAPIView):
     def delete(self, request: Request) -> Response:
         """Drops lists, keys and waiting ciphertext, for who has lost the account key. Others will be warned."""
         lists.start_over(request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class BackupView(ManaAPIView):
+    """The user's encrypted backup, of which the server can read nothing."""
+
+    @extend_schema(operation_id="e2ee_backup_retrieve", responses=BackupSerializer)
+    def get(self, request: Request) -> Response:
+        """The backup that was stored last."""
+        return Response(asdict(backups.read(request.user)))
+
+    @extend_schema(
+        request=BackupUploadSerializer,
+        responses=BackupStatusSerializer,
+        examples=[OpenApiExample("A backup", {"backup": "AQYhm3..."}, request_only=True)],
+    )
+    def put(self, request: Request) -> Response:
+        """Stores the user's backup in place of the one before."""
+        made = backups.write(request.user, request.data)
+        return Response({"size": made.size, "updated_at": made.updated_at})
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request) -> Response:
+        """Removes it, if there is one."""
+        backups.remove(request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -28,7 +28,7 @@ def missing() -> str | None:
 
 @register("mana")
 def check_cryptography(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E060: mana_e2ee is installed, but not what it computes with."""
+    """E070: mana_e2ee is installed, but not what it computes with."""
     problem = missing()
     if problem is None:
         return []
@@ -36,21 +36,21 @@ def check_cryptography(app_configs: Sequence[AppConfig] | None = None, **kwargs:
         Error(
             f'"mana_e2ee" is in INSTALLED_APPS, but {problem}.',
             hint=f"pip install 'cryptography>={CRYPTOGRAPHY}', or take mana_e2ee out.",
-            id="mana.E060",
+            id="mana.E070",
         )
     ]
 
 
 @register("mana")
 def check_numbers(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """W060: devices are told to refill when nothing, or everything, is left."""
+    """W070: devices are told to refill when nothing, or everything, is left."""
     low, most, reserve = settings.E2EE_PREKEYS_LOW, settings.E2EE_ONE_TIME_MAX, settings.E2EE_PREKEY_RESERVE
     if all(type(number) is int for number in (low, most, reserve)) and not reserve <= low < most:
         return [
             checks.Warning(
                 "MANA['E2EE_PREKEYS_LOW'] is not between E2EE_PREKEY_RESERVE and E2EE_ONE_TIME_MAX.",
                 hint="Devices would refill too late for strangers, or could not refill at all.",
-                id="mana.W060",
+                id="mana.W070",
             )
         ]
     return []

@@ -10,7 +10,7 @@ from mana.accounts.models import Device
 from mana.accounts.stores import person
 from mana.signals import account_deleted
 from mana_e2ee.services.directory import drop
-from mana_e2ee.stores import device_lists, devices
+from mana_e2ee.stores import backups, device_lists, devices
 
 
 def forget_keys(sender: Any, instance: Device, **_: Any) -> None:
@@ -24,6 +24,7 @@ def forget_account(sender: Any, user_id: str, pk: Any, **_: Any) -> None:
     """An account that is only made anonymous keeps its row; what it published goes all the same."""
     devices(pk).delete()
     device_lists(pk).delete()
+    backups(pk).delete()
 
 
 account_deleted.connect(forget_account, dispatch_uid="mana_e2ee.forget_account")

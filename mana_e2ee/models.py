@@ -94,6 +94,23 @@ class DeviceList(models.Model):
         return f"device list {self.epoch}"
 
 
+class Backup(models.Model):
+    """A user's backup, sealed under a recovery key that the server never sees."""
+
+    user = models.OneToOneField(
+        django_settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="mana_e2ee_backup"
+    )
+    data = models.BinaryField()
+    size = models.IntegerField("bytes")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = table("e2ee_backup")
+
+    def __str__(self) -> str:
+        return f"backup {self.pk}"
+
+
 class Envelope(models.Model):
     """The ciphertext of one event for one device, until the device acks it. Empty ``body``: ``SharedBody`` has it."""
 

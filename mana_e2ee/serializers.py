@@ -47,6 +47,26 @@ class EpochSerializer(serializers.Serializer[Any]):
     epoch = serializers.IntegerField()
 
 
+class BackupUploadSerializer(serializers.Serializer[Any]):
+    """A backup as docs/e2ee-protocol.md writes it, in base64."""
+
+    backup = serializers.CharField()
+
+
+class BackupSerializer(BackupUploadSerializer):
+    """The user's backup. ``size`` is in bytes."""
+
+    size = serializers.IntegerField()
+    updated_at = serializers.DateTimeField()
+
+
+class BackupStatusSerializer(serializers.Serializer[Any]):
+    """What the server has. ``size`` is in bytes."""
+
+    size = serializers.IntegerField()
+    updated_at = serializers.DateTimeField()
+
+
 class DeviceListRowSerializer(serializers.Serializer[Any]):
     """A device list of somebody."""
 

@@ -15,7 +15,7 @@ from mana.conf import settings
 from mana.messaging.models import Membership
 from mana.messaging.statements import lock_stream
 from mana.messaging.timeline import database, in_callers_transaction
-from mana_e2ee.models import Device, DeviceList, Envelope, OneTimePreKey, SharedBody
+from mana_e2ee.models import Backup, Device, DeviceList, Envelope, OneTimePreKey, SharedBody
 
 #: Rows of one INSERT.
 BATCH = 500
@@ -89,6 +89,11 @@ def epochs(user_pks: Collection[Any], using: str) -> dict[Any, int]:
     """The epoch of the current list of each user who has one."""
     rows = DeviceList.objects.using(using).filter(user_id__in=list(user_pks)).order_by()
     return dict(rows.values_list("user_id").annotate(epoch=Max("epoch")))
+
+
+def backups(user_pk: Any) -> QuerySet[Backup]:
+    """A user's backup, if there is one."""
+    return Backup.objects.using(database()).filter(user_id=user_pk)
 
 
 # -- Recipients ------------------------------------------------------------------------------------------------------

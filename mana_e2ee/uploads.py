@@ -29,6 +29,7 @@ from mana_e2ee.core import (
     SignedPreKey,
 )
 from mana_e2ee.core import envelope as envelopes
+from mana_e2ee.core.limits import VERSION
 from mana_e2ee.core.records import SUITE_PQXDH
 from mana_e2ee.core.sender_keys import GroupMessage
 
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 #: One-time prekeys of one upload.
 ONE_TIME_AT_ONCE = 200
+#: Version, type, salt and the tag of an empty last chunk.
+SMALLEST_BACKUP = 2 + 32 + 16
 Text = Annotated[str, Meta(min_length=4, max_length=4096)]
 OneTimeKeys = Annotated[list[Annotated[str, Meta(min_length=4, max_length=64)]], Meta(max_length=ONE_TIME_AT_ONCE)]
 
@@ -59,6 +62,12 @@ class ListUpload(Struct, forbid_unknown_fields=True):
     """A signed device list in base64: up to 64 records of 1 KiB."""
 
     device_list: Annotated[str, Meta(min_length=4, max_length=96 * 1024)]
+
+
+class BackupUpload(Struct, forbid_unknown_fields=True):
+    """A sealed backup in base64."""
+
+    backup: Annotated[str, Meta(min_length=4)]
 
 
 def shaped(payload: Any, shape: type[T]) -> T:
@@ -138,6 +147,14 @@ def device_list(payload: Any, person: Person) -> DeviceList:
         if made.user != person.user_id:
             _refuse("device_list", "it is of another user", "untrusted_identity")
         return made.verify()
+
+
+def backup(payload: Any) -> bytes:
+    """A sealed backup, as far as one can tell without its key: a backup in the clear is stopped here."""
+    data = unpacked(shaped(payload, BackupUpload).backup, "backup")
+    if data[:2] != bytes((VERSION, envelopes.BACKUP)) or len(data) < SMALLEST_BACKUP:
+        _refuse("backup", "not a sealed backup")
+    return data
 
 
 def pairwise(text: Any, sender: Address, *, control: bool = False) -> bytes:

@@ -11,6 +11,7 @@ api = [
     path("e2ee/devices/<str:device_id>/envelopes", views.EnvelopesView.as_view(), name="e2ee-envelopes"),
     path("e2ee/devices/<str:device_id>/acks", views.AcksView.as_view(), name="e2ee-acks"),
     path("e2ee/device-list", views.DeviceListView.as_view(), name="e2ee-device-list"),
+    path("e2ee/backup", views.BackupView.as_view(), name="e2ee-backup"),
     path("e2ee/users/<str:user_id>/device-lists", views.DeviceListsView.as_view(), name="e2ee-device-lists"),
     path("e2ee/bundles/<str:user_id>", views.BundlesView.as_view(), name="e2ee-bundles"),
     path("e2ee/rooms/<str:room_id>/devices", views.RecipientsView.as_view(), name="e2ee-recipients"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
+from mana.model_admin import ManaAdmin, name_lookup
 from mana_rtc import services
-from mana_rtc.models import Call, CallParticipant
+from mana_rtc.models import Call, CallParticipant, MediaWorker, Placement
 
 
 class _ReadOnly:
@@ -29,11 +30,52 @@ class _ReadOnly:
         return not own_pages and bool(request.user.has_perm("mana_rtc.delete_call"))
 
 
+class PlacementInline(_ReadOnly, admin.TabularInline):
+    """The rooms of a worker."""
+
+    model = Placement
+    fields = readonly_fields = ("room_key", "placed_at")
+    extra = 0
+
+
+@admin.register(MediaWorker)
+class MediaWorkerAdmin(_ReadOnly, ManaAdmin):
+    """Processes that forward media, with what they told when they were last seen."""
+
+    list_display = [
+        *("__str__", "seen_at", "is_draining", "rooms", "participants", "tracks"),
+        *("share", "packets_out", "started_at"),
+    ]
+    list_filter = ["is_draining"]
+    search_fields = ["id", "name"]
+    ordering = ["name", "pk"]
+    inlines = [PlacementInline]
+
+    @admin.display(description="processor", ordering="busy")
+    def share(self, worker: MediaWorker) -> str:
+        """Of one processor."""
+        return f"{worker.busy:.0%}"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Rows go with the processes."""
+        return False
+
+
 class ParticipantInline(_ReadOnly, admin.TabularInline):
     """Who was in a call, or rung."""
 
     model = CallParticipant
-    fields = ["user", "state", "device_id", "joined_at", "left_at", "is_muted", "has_camera", "shares_screen"]
+    fields = [
+        "user",
+        "state",
+        "device_id",
+        "joined_at",
+        "left_at",
+        "is_muted",
+        "has_camera",
+        "shares_screen",
+        "is_recording",
+    ]
     extra = 0
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CallParticipant]:
@@ -42,26 +84,29 @@ class ParticipantInline(_ReadOnly, admin.TabularInline):
 
 
 @admin.register(Call)
-class CallAdmin(_ReadOnly, admin.ModelAdmin):
+class CallAdmin(_ReadOnly, ManaAdmin):
     """Calls that go on, and those that were."""
 
     list_display = ["key", "room", "started_by", "state", "reason", "people", "created_at", "duration"]
     list_filter = ["state", "reason", "is_video", "created_at"]
     list_select_related = ["room", "started_by"]
     search_fields = ["=key", "=room__key", "room__name"]
-    ordering = ["-created_at", "-pk"]
-    show_full_result_count = False
+    ordering = ["-pk"]
     fields = ["key", "room", "started_by", "state", "reason", "is_video", "created_at", "answered_at", "ended_at"]
     inlines = [ParticipantInline]
     actions = ["end"]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        return [*self.search_fields, f"started_by__{get_user_model().USERNAME_FIELD}"]
+        return [*self.search_fields, name_lookup("started_by")]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
         """With the number of people."""
-        calls: QuerySet[Call] = super().get_queryset(request).annotate(people_count=Count("participants"))
+        # A subquery counts for the rows of the page; a join would group all calls that there are first.
+        counts = CallParticipant.objects.filter(call=OuterRef("pk")).order_by().values("call").annotate(n=Count("pk"))
+        calls: QuerySet[Call] = (
+            super().get_queryset(request).annotate(people_count=Coalesce(Subquery(counts.values("n")), 0))
+        )
         return calls
 
     @admin.display(description="people")
@@ -81,7 +126,8 @@ class CallAdmin(_ReadOnly, admin.ModelAdmin):
     @admin.action(description="End the selected calls, for all", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[Call]) -> None:
         """Ends calls that go on; everybody's devices learn of it."""
-        live = [call.key for call in queryset if call.state != Call.State.ENDED]
-        for key in live:
-            services.end_as_staff(key)
+        live = [call for call in queryset.select_related("room") if call.state != Call.State.ENDED]
+        for call in live:
+            services.end_as_staff(call.key)
+            self.note(request, call, f"ended, in {call.room}")
         self.message_user(request, f"{len(live)} calls were ended.")

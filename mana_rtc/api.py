@@ -42,6 +42,7 @@ EXAMPLE: dict[str, Any] = {
             "camera": False,
             "screen": False,
             "pinned": None,
+            "recording": False,
         }
         for user_id, username in (("7", "ann"), ("9", "ben"))
     ],

@@ -37,3 +37,17 @@ def embedded(listener: Listener) -> SfuBackend:
     from mana_rtc.sfu.embedded import EmbeddedSfu
 
     return EmbeddedSfu(config(), listener)
+
+
+def workers(listener: Listener) -> SfuBackend:
+    """Processes of their own, ``manage.py mana_sfu``, that all nodes command over the channel layer."""
+    from mana_rtc.workers.backend import WorkersSfu
+
+    return WorkersSfu(listener)
+
+
+def janus(listener: Listener) -> SfuBackend:
+    """Janus with its VideoRoom plugin, at ``MANA["JANUS_URL"]``."""
+    from mana_rtc.janus.backend import JanusSfu
+
+    return JanusSfu(listener)

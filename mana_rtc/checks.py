@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings as django_settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.utils.module_loading import import_string
 
-from mana.checks import check_settings
+from mana.checks import IN_MEMORY_LAYER, check_settings
 from mana.conf import settings
 
 #: RFC 7064 and RFC 7065: ``stun:host:port``, ``turn:host:port?transport=udp``, with IPv6 in brackets.
@@ -51,6 +53,27 @@ def check_ice(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> 
             )
         )
     return found
+
+
+@register("mana")
+def check_media_server(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E063 no such media server, E064 workers that no channel layer reaches."""
+    if check_settings():
+        return []
+    try:
+        import_string(settings.RTC_BACKEND)
+    except ImportError as error:
+        return [Error(f"MANA['RTC_BACKEND']: {error}", hint="mana_rtc.backends.embedded", id="mana.E063")]
+    layer = getattr(django_settings, "CHANNEL_LAYERS", {}).get(settings.CHANNEL_LAYER, {})
+    if settings.RTC_BACKEND == "mana_rtc.backends.workers" and layer.get("BACKEND") == IN_MEMORY_LAYER:
+        return [
+            Error(
+                "MANA['RTC_BACKEND'] leaves media to workers, and the in-memory channel layer reaches none.",
+                hint="Use channels_redis or mana.layers.nats, or mana_rtc.backends.embedded.",
+                id="mana.E064",
+            )
+        ]
+    return []
 
 
 @register(Tags.security, "mana", deploy=True)

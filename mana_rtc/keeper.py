@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ INTERVAL = 0.5
 RENEWAL = 2.0
 #: Seconds after which it tries again what the database refused.
 PAUSE = 2.0
+#: Seconds in which all nodes have renewed what they can, once the database is back.
+GRACE = RENEWAL + PAUSE + 2 * INTERVAL
 
 
 class CallKeeper:
@@ -40,22 +43,26 @@ class CallKeeper:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._legs: set[str] = set()
-        self._rooms: set[str] = set()
+        #: The rooms that are watched, and since when.
+        self._rooms: dict[str, float] = {}
         #: Of the rooms that are watched, those in which there was a call.
         self._had_calls: set[str] = set()
         self._newcomers: list[tuple[Session, datetime]] = []
         self._renew_at = 0.0
+        self._looked_at = -math.inf
+        self._trusted_from = 0.0
         hub.on_open.append(self._opened)
         self._task = hub.loop.create_task(self._run(), name="mana-calls")
 
     def attach(self, session: Session, room: str) -> None:
         """A session is in a room's call from now on."""
         self._legs.add(session.id)
+        self._had_calls.add(room)  # whether a look sees it or not
         self.watch(room)
 
     def watch(self, room: str) -> None:
         """People of this node may have media in a room: it ends when its call does."""
-        self._rooms.add(room)
+        self._rooms[room] = self._hub.loop.time()
 
     async def stop(self) -> None:
         """Ends it. The leases of this node's people run out."""
@@ -76,17 +83,21 @@ class CallKeeper:
 
     async def _look(self) -> None:
         run = self._hub.database.run
-        newcomers, self._newcomers = self._newcomers, []
         self._legs &= self._hub.sessions.keys()
-        now = self._hub.loop.time()
-        if self._legs and now >= self._renew_at:
+        if self._legs and self._hub.loop.time() >= self._renew_at:
             await run(stores.renew, list(self._legs))
-            self._renew_at = now + RENEWAL
-        anything = await run(sweep)
+            self._renew_at = self._hub.loop.time() + RENEWAL
+        now = self._hub.loop.time()
+        if now - self._looked_at > PAUSE + 2 * INTERVAL:
+            # The database was away, or this node is new: others may not have been able to renew either.
+            self._trusted_from = now + GRACE
+        anything = await run(sweep, vanished=now >= self._trusted_from)
+        newcomers, self._newcomers = self._newcomers, []
         if anything and newcomers:
             await self._ring_at(newcomers)
         if self._rooms:
             await self._end_media()
+        self._looked_at = self._hub.loop.time()
 
     async def _ring_at(self, newcomers: list[tuple[Session, datetime]]) -> None:
         """Devices that connect while a call rings, ring too."""
@@ -98,15 +109,20 @@ class CallKeeper:
 
     async def _end_media(self) -> None:
         seats = self._hub.extension_if_made(Seats)
+        asked_at = self._hub.loop.time()
         found = await self._hub.database.run(joined_by_room, list(self._rooms))
-        calls = {room: found[room] for room in self._rooms if room in found}
+        # What somebody has come to meanwhile is not in the answer.
+        rooms = {room for room, since in self._rooms.items() if since < asked_at}
+        calls = {room: found[room] for room in rooms if room in found}
+        # What never was a call, media alone in a group's room, goes on.
+        over = rooms & self._had_calls - calls.keys()
         if seats is not None:
-            # What never was a call, media alone in a group's room, goes on.
-            over = {room: set[str]() for room in self._rooms & self._had_calls - calls.keys()}
-            await seats.keep_only({**calls, **over})
-        self._had_calls = (self._had_calls | calls.keys()) & self._rooms
-        self._rooms -= self._had_calls - calls.keys()
-        self._had_calls &= self._rooms
+            await seats.keep_only({**calls, **{room: set() for room in over}})
+        self._had_calls |= calls.keys()
+        for room in rooms - calls.keys():
+            if (room in over or seats is None or not seats.any_in(room)) and self._rooms[room] < asked_at:
+                del self._rooms[room]
+                self._had_calls.discard(room)
 
 
 def ringing(user_pks: set[Any]) -> list[tuple[Any, Call, CallStarted]]:

@@ -110,6 +110,7 @@ class CallParticipant(models.Model):
     has_camera = models.BooleanField("camera", default=False)
     shares_screen = models.BooleanField("screen", default=False)
     pinned = models.CharField(max_length=128, blank=True)
+    is_recording = models.BooleanField("records", default=False)
 
     class Meta:
         db_table = table("call_participant")
@@ -127,6 +128,50 @@ class CallParticipant(models.Model):
         from mana.conf import settings
 
         return str(self.user_id) if settings.ONE_CALL_AT_A_TIME else None
+
+
+class MediaWorker(models.Model):
+    """A process that forwards media (``manage.py mana_sfu``). ``seen_at`` is the database's time of its last sign of
+    life; the numbers are what it told then, those per second since the time before.
+    """
+
+    id = models.CharField(primary_key=True, max_length=100)
+    name = models.CharField(max_length=100, blank=True)
+    channel = models.CharField(max_length=150, editable=False)
+    started_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField(db_index=True)
+    is_draining = models.BooleanField("draining", default=False)
+    max_rooms = models.PositiveIntegerField(default=0)
+    rooms = models.PositiveIntegerField(default=0)
+    participants = models.PositiveIntegerField(default=0)
+    tracks = models.PositiveIntegerField(default=0)
+    busy = models.FloatField("share of a processor", default=0)
+    packets_in = models.FloatField("packets in per second", default=0)
+    packets_out = models.FloatField("packets out per second", default=0)
+    bytes_in = models.FloatField("bytes in per second", default=0)
+    bytes_out = models.FloatField("bytes out per second", default=0)
+
+    class Meta:
+        db_table = table("media_worker")
+
+    def __str__(self) -> str:
+        return str(self.name or self.id)
+
+
+class Placement(models.Model):
+    """The worker that has a room's media. Unique, so that no two nodes place a room twice; its primary key names this
+    stay of the room, and is never used again.
+    """
+
+    room_key = ExactCharField(max_length=128, unique=True)
+    worker = models.ForeignKey(MediaWorker, on_delete=models.CASCADE, related_name="placements")
+    placed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = table("media_placement")
+
+    def __str__(self) -> str:
+        return f"{self.room_key} on {self.worker_id}"
 
 
 #: States of participants who have to do with a call that goes on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mana import signals
+from mana.accounts.services.deletion import departs
 from mana_rtc import stores
 from mana_rtc.services.sweeping import end_across_block, leave, put_out_of_room
 
@@ -15,7 +16,7 @@ LEAVING = frozenset(("left", "removed", "banned", "deleted"))
 def listen() -> None:
     """Connects the receivers."""
     signals.room_changed.connect(_room_changed, dispatch_uid="mana.calls.room")
-    signals.account_deleting.connect(_account_deleting, dispatch_uid="mana.calls.account")
+    departs(_account_deleting)
     signals.block_changed.connect(_block_changed, dispatch_uid="mana.calls.block")
 
 
@@ -24,7 +25,7 @@ def _room_changed(room: Any, action: str, **_: Any) -> None:
         put_out_of_room(room.pk)
 
 
-def _account_deleting(user: Any, **_: Any) -> None:
+def _account_deleting(user: Any) -> None:
     for call_pk in stores.live_calls_of(user.pk):
         leave(call_pk, user.pk)
 

@@ -51,6 +51,12 @@ class CallPolicy:
         if RANKS[Role(other_role)] >= RANKS[Role(role)]:
             raise ManaError(ErrorCode.FORBIDDEN, "You can moderate only those who have less say in this room.")
 
+    def may_record(self, person: Person, room: Room, role: str) -> None:
+        """Record calls with ``manage.py mana_record``: nobody, until a project says who. The law may want more than
+        that everybody in the call is told.
+        """
+        raise ManaError(ErrorCode.FORBIDDEN, "Calls are not recorded here.")
+
 
 def policy() -> CallPolicy:
     """The project's policy."""

@@ -34,6 +34,7 @@ def member_of(row: CallParticipant, person: Person) -> CallMember:
         camera=row.has_camera and inside,
         screen=row.shares_screen and inside,
         pinned=(row.pinned or None) if inside else None,
+        recording=row.is_recording and inside,
     )
 
 
@@ -71,6 +72,7 @@ def _call_as_json(call: Call, rows: list[CallParticipant], known: dict[Any, Pers
                 "camera": False,
                 "screen": False,
                 "pinned": None,
+                "recording": False,
                 **to_builtins(member_of(row, known[row.user_id])),
             }
             for row in rows

@@ -2,6 +2,9 @@
 
 A seat outlives its session for a while, so that somebody whose WebSocket broke comes back to the same media. Only
 members of a room have seats in its call: who is removed from the room is out of the call as soon as the hub knows.
+
+A seat's token is signed, not stored: where a media server serves several nodes, each of them can tell that it is
+genuine, and takes over the participant of somebody whose node is gone.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError, ServerFrame
 from mana_rtc.frames import frame_of
-from mana_rtc.sfu.backend import Event, Joined, ParticipantInfo, ParticipantLeft, SfuBackend, SfuError
+from mana_rtc.sfu.backend import Event, Joined, ParticipantInfo, ParticipantLeft, SfuBackend, SfuError, TransportLost
 
 if TYPE_CHECKING:
     from mana.realtime.hub import Hub
@@ -30,15 +34,30 @@ logger = logging.getLogger("mana.rtc")
 WATCH_INTERVAL = 0.25
 
 
+#: Events that may wait for somebody who has not been told yet that they are in.
+MAX_EARLY = 256
+
+
+def token_for(room: str, user_id: str, participant: str) -> str:
+    """What proves that a participant is a user's: the id, and a keyed hash of all three."""
+    digest = salted_hmac("mana_rtc.seats", "\n".join((participant, user_id, room)), algorithm="sha256")
+    return f"{participant}.{digest.hexdigest()}"
+
+
 @dataclass(eq=False)
 class Seat:
-    """One participant. ``token`` proves to whom it belongs when they come back."""
+    """One participant. ``early`` are the events that wait until the answer to the joining was sent, ``None`` then."""
 
     room: str
     info: ParticipantInfo
     session: Session | None
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     empty_since: float = 0.0
+    early: list[Event] | None = field(default_factory=list)
+
+    @property
+    def token(self) -> str:
+        """What proves to whom it belongs when they come back."""
+        return token_for(self.room, self.info.user_id, self.info.id)
 
     @property
     def participant(self) -> str:
@@ -55,6 +74,14 @@ class Seats:
         self._seats: dict[tuple[str, str], Seat] = {}
         self._by_session: dict[tuple[str, str], Seat] = {}
         self._watching: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    @property
+    def backend_if_made(self) -> SfuBackend | None:
+        """The media server, if it was needed."""
+        return self._backend
 
     @property
     def backend(self) -> SfuBackend:
@@ -80,24 +107,41 @@ class Seats:
         except BaseException:
             self._forget(seat)
             raise
-        if self._watching is None or self._watching.done():
-            self._watching = self._hub.loop.create_task(self._watch(), name="mana-rtc-seats")
+        self._keep_watch()
         return seat, joined
 
     async def resume(self, session: Session, room: str, token: str) -> tuple[Seat, Joined]:
-        """The seat that somebody had, for their new session. Raises ``ManaError`` if it is gone."""
-        for seat in self._seats.values():
-            if (
-                seat.room == room
-                and seat.info.user_id == session.user_id
-                and secrets.compare_digest(seat.token.encode(), token.encode())
-            ):
-                if seat.session is not None:
-                    self._by_session.pop((room, seat.session.id), None)
-                seat.session = session
-                self._by_session[room, session.id] = seat
-                return seat, await self.backend.resume(room, seat.participant)
-        raise ManaError(ErrorCode.NOT_FOUND, "There is no seat in the call to come back to: join anew.")
+        """The seat that somebody had, here or at another node, for their new session. Raises ``ManaError`` if it is
+        gone."""
+        participant = token.partition(".")[0]
+        genuine = token_for(room, session.user_id, participant)
+        if not secrets.compare_digest(genuine.encode(), token.encode()):
+            raise _gone()
+        try:
+            joined = await self.backend.resume(room, participant)
+        except SfuError as error:
+            raise _gone() from error
+        seat = self._seats.get((room, participant))
+        if seat is None:  # it was another node's
+            info = ParticipantInfo(id=participant, user_id=session.user_id, username=session.username)
+            seat = self._seats[room, participant] = Seat(room, info, session)
+        elif seat.session is not None:
+            self._by_session.pop((room, seat.session.id), None)
+        other = self._by_session.get((room, session.id))
+        if other is not None and other is not seat:
+            await self.give_up(other, "left")
+        seat.session = session
+        seat.early = seat.early or []
+        self._by_session[room, session.id] = seat
+        self._keep_watch()
+        return seat, joined
+
+    def opened(self, seat: Seat) -> None:
+        """The answer to the joining was sent: what happened since may follow."""
+        early, seat.early = seat.early or [], None
+        for event in early:
+            if seat.session is not None:
+                seat.session.send(frame_of(event))
 
     def of(self, session: Session, room: str) -> Seat:
         """A session's seat in a call. Raises ``ManaError`` if it has none."""
@@ -114,6 +158,10 @@ class Seats:
         except SfuError as error:
             logger.warning("A participant could not be let out: %s", error)
 
+    def any_in(self, room: str) -> bool:
+        """Whether somebody has a seat in a room."""
+        return any(seat.room == room for seat in self._seats.values())
+
     async def keep_only(self, rooms: dict[str, set[str]]) -> None:
         """Gives up the seats in these rooms of all but the users (wire ids) that are named for each."""
         for seat in list(self._seats.values()):
@@ -127,6 +175,10 @@ class Seats:
             self._by_session.pop((seat.room, seat.session.id), None)
 
     # -- Watching ----------------------------------------------------------------------------------------------------
+
+    def _keep_watch(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = self._hub.loop.create_task(self._watch(), name="mana-rtc-seats")
 
     async def _watch(self) -> None:
         while self._seats:
@@ -158,7 +210,7 @@ class Seats:
     # -- Events ------------------------------------------------------------------------------------------------------
 
     def _from_backend(self, event: Event) -> None:
-        """Called in the media thread."""
+        """Called in whatever thread the media server has."""
         if not self._hub.loop.is_closed():
             self._hub.loop.call_soon_threadsafe(self._deliver, event)
 
@@ -166,14 +218,30 @@ class Seats:
         frame: ServerFrame | None = None
         for participant in event.to:
             seat = self._seats.get((event.room, participant))
-            if seat is not None and seat.session is not None:
+            if seat is None:
+                continue
+            if isinstance(event, TransportLost) and event.peer == "seat":
+                self._forget(seat)
+            elif seat.early is not None:
+                if len(seat.early) < MAX_EARLY:
+                    seat.early.append(event)
+                continue
+            if seat.session is not None:
                 frame = frame or frame_of(event)
                 seat.session.send(frame)
 
     async def stop(self) -> None:
-        """Ends the media server."""
+        """Ends the media server, or this node's part of it."""
         if self._watching is not None:
             self._watching.cancel()
+        close: Any = getattr(self._backend, "aclose", None)
+        if close is not None:
+            await close()
+            return
         stop: Any = getattr(self._backend, "stop", None)
         if stop is not None:
             await asyncio.to_thread(stop)
+
+
+def _gone() -> ManaError:
+    return ManaError(ErrorCode.NOT_FOUND, "There is no seat in the call to come back to: join anew.")

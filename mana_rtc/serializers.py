@@ -39,6 +39,7 @@ class CallParticipantSerializer(serializers.Serializer[Any]):
     camera = serializers.BooleanField()
     screen = serializers.BooleanField()
     pinned = serializers.CharField(allow_null=True)
+    recording = serializers.BooleanField(help_text="Whether they record the call.")
 
 
 class CallSerializer(serializers.Serializer[Any]):

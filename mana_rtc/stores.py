@@ -60,6 +60,11 @@ def live_in(room_key: str) -> Call | None:
     return Call.objects.select_related("room").filter(live_in=room_key).first()
 
 
+def joined_in(call: Call) -> QuerySet[CallParticipant]:
+    """Those who are in a call."""
+    return CallParticipant.objects.filter(call=call, state=State.JOINED).order_by("pk")
+
+
 def live_of(person: Person) -> QuerySet[Call]:
     """The calls that go on in the rooms of a member."""
     rooms = Membership.objects.filter(

@@ -26,6 +26,9 @@ MANA = {
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 # Shared with the servers that tests start; tests.conftest removes it.
 FILES = os.environ.setdefault("TEST_FILES", os.path.join(tempfile.gettempdir(), f"mana-files-{os.getpid()}"))
+# Of each of the processes that share the tests among them.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")) and not FILES.endswith(worker):
+    FILES = os.environ["TEST_FILES"] = f"{FILES}-{worker}"
 EMAIL_FILE_PATH = os.path.join(FILES, "mail")
 MEDIA_ROOT = os.path.join(FILES, "media")
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Three nodes behind nginx on this machine: people chat, a node is killed with kill -9, nothing that was acked is lost.
 #
-#   apt-get install nginx postgresql redis-server   (the only thing that needs root)
-#   python -m venv venv && venv/bin/pip install '.[redis,postgres,metrics,dev]' && PATH=$PWD/venv/bin:$PATH
-#   DATABASE_URL=postgres://postgres@127.0.0.1:5432/mana_demo docs/deploy/three_nodes.sh
+#   sudo apt-get install nginx postgresql redis-server python3-venv
+#   sudo -u postgres psql -c "CREATE ROLE mana LOGIN PASSWORD 'mana'" -c "CREATE DATABASE mana_demo OWNER mana"
+#   python3 -m venv venv && . venv/bin/activate && pip install '.[redis,postgres,metrics,dev]'
+#   DATABASE_URL=postgres://mana:mana@127.0.0.1:5432/mana_demo docs/deploy/three_nodes.sh
 #
 # The database must exist and be empty or the demo's own. CHANNEL_LAYER_URL: Redis (redis://127.0.0.1:6379/0).
 # PORT: nginx's (8080); NODE_PORTS: the nodes' ("8001 8002 8003"). KEEP=1 leaves it running until Ctrl+C.
@@ -11,8 +12,9 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-export DATABASE_URL=${DATABASE_URL:?the URL of a database, as postgres://postgres@127.0.0.1:5432/mana_demo}
+export DATABASE_URL=${DATABASE_URL:?the URL of a database, as postgres://mana:mana@127.0.0.1:5432/mana_demo}
 export CHANNEL_LAYER_URL=${CHANNEL_LAYER_URL:-redis://127.0.0.1:6379/0}
+export CACHE_URL=${CACHE_URL:-$CHANNEL_LAYER_URL} # the nodes count attempts to sign in together
 export MANA_TRUSTED_PROXIES=127.0.0.0/8
 port=${PORT:-8080}
 read -ra nodes <<<"${NODE_PORTS:-8001 8002 8003}"

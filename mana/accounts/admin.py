@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import DELETION
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,27 +16,42 @@ from django.utils.html import format_html
 from mana.accounts import permissions, services
 from mana.accounts.models import Device, Identifier, Profile, SignIn
 from mana.accounts.persons import Person
+from mana.model_admin import ManaAdmin, name_lookup
 
 
-class _OfUser(admin.ModelAdmin):
-    """Found by the user's name, without a query per row, and without counting the whole table on each page."""
+class _OfUser(ManaAdmin):
+    """Found by the user's name, and without a query per row."""
 
     list_select_related = ["user"]
-    show_full_result_count = False
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        return [f"user__{get_user_model().USERNAME_FIELD}", *self.search_fields]
+        return [name_lookup("user"), *self.search_fields]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Made by people, not by hand."""
         return False
 
 
+class ProfileForm(forms.ModelForm):
+    """Says what is wrong beside the field; the services would refuse it when it is saved."""
+
+    def clean(self) -> dict[str, Any]:
+        """What the services will take."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in self.changed_data:
+            if name == "phone" and name in given:
+                given[name] = services.check_phone(self.instance.user, given[name])
+            elif name in given:
+                given[name] = services.without_controls(name, given[name])
+        return given
+
+
 @admin.register(Profile)
 class ProfileAdmin(_OfUser):
     """Profiles: how users appear, whether they are enabled, and what is done with them."""
 
+    form = ProfileForm
     list_display = ["user", "display_name", "role", "is_enabled", "guest_id", "created_at"]
     list_filter = [
         ("guest_id", admin.EmptyFieldListFilter),
@@ -92,6 +108,10 @@ class ProfileAdmin(_OfUser):
             services.change_phone(obj.user, form.cleaned_data["phone"])
         services.update_profile(obj.user, **changes)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
+        """Only with its user: alone it would leave a number behind that nobody can have, and a guest without an id."""
+        return not self.is_own_page(request) and super().has_delete_permission(request, obj)
+
     def has_users_permission(self, request: HttpRequest) -> bool:
         """Who may change users may disable them."""
         opts = get_user_model()._meta
@@ -119,12 +139,11 @@ class ProfileAdmin(_OfUser):
         self._with_users(request, queryset, services.remove_avatar, "without avatar")
 
     def _with_users(self, request: HttpRequest, queryset: QuerySet[Profile], act: Any, what: str) -> None:
-        users = [profile.user for profile in queryset.select_related("user")]
-        for user in users:
-            act(user)
-        if users:
-            LogEntry.objects.log_actions(str(request.user.pk), queryset, CHANGE, change_message=what)
-        self.message_user(request, f"{len(users)} users: {what}.")
+        rows = list(queryset.select_related("user"))
+        for row in rows:
+            act(row.user)
+            self.note(request, row, what)
+        self.message_user(request, f"{len(rows)} users: {what}.")
 
 
 class PlatformFilter(admin.SimpleListFilter):
@@ -180,6 +199,7 @@ class DeviceAdmin(_OfUser):
         rows = list(queryset.select_related("user"))
         for row in rows:
             services.remove_device(row.user, row.device_id)
+            self.note(request, row, f"removed from {row.user.get_username()}", DELETION)
         self.message_user(request, f"{len(rows)} devices were removed.")
 
 
@@ -233,9 +253,7 @@ class SignInAdmin(_OfUser):
 
     def has_delete_permission(self, request: HttpRequest, obj: SignIn | None = None) -> bool:
         """Not from its own pages: it would be forgotten, not ended. With its user."""
-        view = request.resolver_match.url_name if request.resolver_match else ""
-        own_pages = (view or "").startswith("mana_accounts_signin_")
-        return not own_pages and super().has_delete_permission(request, obj)
+        return not self.is_own_page(request) and super().has_delete_permission(request, obj)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Who may change sign-ins may end them."""
@@ -252,6 +270,7 @@ class SignInAdmin(_OfUser):
         rows = list(queryset.select_related("user"))
         for row in rows:
             services.revoke_sign_in(row)
+            self.note(request, row, f"ended, of {row.user.get_username()}")
         self.message_user(request, f"{len(rows)} sign-ins were ended.")
 
 
@@ -270,6 +289,4 @@ class IdentifierAdmin(_OfUser):
 
     def has_delete_permission(self, request: HttpRequest, obj: Identifier | None = None) -> bool:
         """Only with their user."""
-        view = request.resolver_match.url_name if request.resolver_match else ""
-        own_pages = (view or "").startswith("mana_accounts_identifier_")
-        return not own_pages and super().has_delete_permission(request, obj)
+        return not self.is_own_page(request) and super().has_delete_permission(request, obj)

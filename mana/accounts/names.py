@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import unicodedata
 
 from django.core.exceptions import ValidationError
@@ -15,6 +16,7 @@ _LOOKALIKES = str.maketrans(
 )
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
 _PHONE_PUNCTUATION = re.compile(r"[\s().\-/]")
+_GUEST = re.compile(r"guest-[0-9a-f]{16}")
 _DIGITS_ONLY = re.compile(r"\+?[0-9]{7,15}")
 
 
@@ -35,6 +37,16 @@ def after(prefix: str) -> str | None:
     return None
 
 
+def new_guest_name() -> str:
+    """The name of an account that nobody has named yet."""
+    return f"guest-{secrets.token_hex(8)}"
+
+
+def is_guest_name(username: str) -> bool:
+    """Whether it is a name that ``new_guest_name`` gives. People can't choose these."""
+    return _GUEST.fullmatch(username) is not None
+
+
 def check_username(username: str) -> None:
     """Refuses what can't be told from another name, or from an address or number. Raises ``ValidationError``."""
     if username.strip() != username or not username.isprintable():
@@ -46,6 +58,8 @@ def check_username(username: str) -> None:
         raise ValidationError("Enter a name without @: it would look like an e-mail address.")
     if _DIGITS_ONLY.fullmatch(username):
         raise ValidationError("Enter a name that is no phone number.")
+    if is_guest_name(username):
+        raise ValidationError("Enter a name that is no guest's.")
 
 
 def _script(letter: str) -> str:

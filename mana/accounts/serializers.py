@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from mana.accounts.models import Device, Profile, SignIn
@@ -39,6 +40,7 @@ class GuestSerializer(ClientSerializer):
     display_name = serializers.CharField(max_length=100, required=False, allow_blank=True)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("Example", value={"refresh": "eyJhbGciOi..."}, request_only=True)])
 class RefreshSerializer(serializers.Serializer[Any]):
     """A refresh token."""
 
@@ -78,6 +80,13 @@ class PasswordResetSerializer(serializers.Serializer[Any]):
     email = serializers.CharField(max_length=320)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "Example", value={"uid": "Nw", "token": "d2x8f1-5c0b", "password": "another-one-8"}, request_only=True
+        )
+    ]
+)
 class PasswordResetConfirmSerializer(serializers.Serializer[Any]):
     """What the mail said, and a new password."""
 
@@ -86,6 +95,9 @@ class PasswordResetConfirmSerializer(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("Example", value={"uid": "Nw", "token": "d2x8f1-5c0b"}, request_only=True)]
+)
 class EmailConfirmSerializer(serializers.Serializer[Any]):
     """What the mail said."""
 
@@ -177,12 +189,18 @@ class ProfileChangeSerializer(serializers.Serializer[Any]):
     find_by_phone = serializers.BooleanField(required=False)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("Example", value={"username": "ada-lovelace"}, request_only=True)])
 class UsernameSerializer(serializers.Serializer[Any]):
     """A new name."""
 
     username = serializers.CharField(max_length=150, trim_whitespace=False)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Example", value={"email": "ada@example.com", "password": "a-long-one-7"}, request_only=True)
+    ]
+)
 class EmailSerializer(serializers.Serializer[Any]):
     """A new address, and the password that shows whose account it is."""
 
@@ -190,6 +208,11 @@ class EmailSerializer(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Example", value={"phone": "+49 30 901820", "password": "a-long-one-7"}, request_only=True)
+    ]
+)
 class PhoneSerializer(serializers.Serializer[Any]):
     """A new number, and the password that shows whose account it is."""
 
@@ -197,6 +220,7 @@ class PhoneSerializer(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("Example", value={"password": "a-long-one-7"}, request_only=True)])
 class DeletionSerializer(serializers.Serializer[Any]):
     """The password, of accounts that have one."""
 

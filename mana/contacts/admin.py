@@ -5,26 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from mana.accounts.stores import people
 from mana.contacts import services
 from mana.contacts.models import Block, Contact, ContactRequest
+from mana.model_admin import ManaAdmin, name_lookup
+from mana.protocol import ErrorCode, ManaError
 
 
-class _OfTwo(admin.ModelAdmin):
+class _OfTwo(ManaAdmin):
     list_select_related = ["user", "person"]
     list_filter = ["created_at"]
     ordering = ["-pk"]
-    show_full_result_count = False
     search_fields = ["user"]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        name = get_user_model().USERNAME_FIELD
-        return [f"user__{name}", f"person__{name}"]
+        return [name_lookup("user"), name_lookup("person")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Made by people."""
@@ -36,20 +35,24 @@ class _OfTwo(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Ended by the actions, which tell those whom it concerns; or with its user."""
-        view = request.resolver_match.url_name if request.resolver_match else ""
-        own_pages = view.startswith(f"{self.opts.app_label}_{self.opts.model_name}_") if view else False
-        return not own_pages and super().has_delete_permission(request, obj)
+        return not self.is_own_page(request) and super().has_delete_permission(request, obj)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Who may delete rows may end what they stand for."""
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
 
     def _end(self, request: HttpRequest, queryset: QuerySet[Any], end: Any) -> None:
-        found = people({pk for pair in queryset.values_list("user_id", "person_id") for pk in pair})
+        rows = list(queryset.select_related("user", "person"))
+        found = people({pk for row in rows for pk in (row.user_id, row.person_id)})
         count = 0
-        for row in queryset:
-            if row.user_id in found and row.person_id in found:
+        for row in rows:
+            try:
                 end(found[row.user_id], found[row.person_id])
+            except ManaError as error:
+                if error.code is not ErrorCode.NOT_FOUND:  # they were faster, or it was the other side's row
+                    raise
+            else:
+                self.note(request, row, "ended")
                 count += 1
         self.message_user(request, f"{count} were ended.")
 
@@ -65,12 +68,7 @@ class ContactAdmin(_OfTwo):
     @admin.action(description="End the selected contacts, on both sides", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[Contact]) -> None:
         """Ends contacts; both people's devices learn of it."""
-
-        def remove(one: Any, two: Any) -> None:
-            if services.are_contacts(one, two):  # the other side's row may have been selected as well
-                services.remove(one, two)
-
-        self._end(request, queryset, remove)
+        self._end(request, queryset, services.remove)
 
 
 @admin.register(ContactRequest)

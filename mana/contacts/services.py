@@ -21,7 +21,9 @@ from mana.protocol import ErrorCode, ManaError
 from mana.protocol.server import ContactEvent
 from mana.realtime.policies import Audience
 from mana.realtime.presence import tell_of
+from mana.retries import retried
 from mana.stores import async_twin
+from mana.text import is_presentable
 
 MESSAGE_LENGTH = 300
 NICKNAME_LENGTH = 100
@@ -49,21 +51,25 @@ def request(user: Any, other: Any, message: str = "") -> bool:
             raise ManaError(ErrorCode.CONFLICT, "You have asked already.")
         _connect(one, two)
         return True
+    _end_what_a_block_overtook(one, two)
     _tell(one, two, "requested", by=one)
     send_signal(signals.contact_requested, ContactRequest, user=_user(one), other=_user(two))
     return False
 
 
+@retried
 def accept(user: Any, other: Any) -> None:
     """Says yes to somebody's request. Raises ``ManaError`` with ``not_found`` if there is none."""
     one, two = _two(user, other)
-    if not store().withdraw(two.pk, one.pk):
-        raise ManaError(ErrorCode.NOT_FOUND, "This person has not asked you.")
-    _connect(one, two)
+    with transaction.atomic():  # both or neither, should the server go down in between
+        if not store().withdraw(two.pk, one.pk):
+            raise ManaError(ErrorCode.NOT_FOUND, "This person has not asked you.")
+        _connect(one, two)
 
 
 def _connect(one: Person, two: Person) -> None:
     store().connect(one.pk, two.pk)
+    _end_what_a_block_overtook(one, two)
     _tell(one, two, "accepted", by=one)
     # Contacts see each other wherever they are, unless they show it to nobody.
     transaction.on_commit(lambda: _show(one, two, anywhere=True))
@@ -140,6 +146,7 @@ def block(user: Any, other: Any) -> None:
     were_contacts = blocks.contact(one.pk, two.pk) is not None
     if not blocks.block(one.pk, two.pk):
         return
+    _end_what_a_block_overtook(one, two)
     tell([one.user_id], ContactEvent(action="blocked", person=person_info(two), from_=one.user_id))
     if were_contacts:
         tell([two.user_id], ContactEvent(action="removed", person=person_info(one), from_=one.user_id))
@@ -211,6 +218,21 @@ def _user(person: Person) -> Any:
     return accounts.accounts().by_pk(person.pk)
 
 
+def _end_what_a_block_overtook(one: Person, two: Person) -> None:
+    """Of a block and a request or contact that are made at the same time, neither sees the other before the commit.
+
+    So each looks once more after its own: the last one sees both, and the block counts.
+    """
+
+    def look() -> None:
+        if is_blocked(one, two):
+            store().disconnect(one.pk, two.pk)
+            store().withdraw(one.pk, two.pk)
+            store().withdraw(two.pk, one.pk)
+
+    transaction.on_commit(look)
+
+
 def _tell(one: Person, two: Person, action: Any, *, by: Person) -> None:
     tell([one.user_id], ContactEvent(action=action, person=person_info(two), from_=by.user_id))
     tell([two.user_id], ContactEvent(action=action, person=person_info(one), from_=by.user_id))
@@ -236,8 +258,8 @@ def _hide_what_contacts_see(one: Person, two: Person) -> None:
 
 def _checked(text: str, field: str, length: int) -> str:
     text = text.strip()
-    if len(text) > length or "\x00" in text:
-        raise ManaError(ErrorCode.INVALID, f"The {field} may have {length} characters, none of them null.")
+    if len(text) > length or not is_presentable(text, lines=field == "message"):
+        raise ManaError(ErrorCode.INVALID, f"The {field} may have {length} characters, no control characters.")
     return text
 
 

@@ -1,8 +1,6 @@
 """A channel layer over NATS, to the specification of Channels.
 
-``channels-nats`` on PyPI has been frozen in alpha; this is the little that is needed, on the official client. Delivery
-is at most once, as the specification allows: a channel that is not read keeps its newest ``capacity`` messages, and
-what is sent while the server is away is lost once the client's buffer is full. Use::
+``channels-nats`` on PyPI has been frozen in alpha; this is the little that is needed, on the official client. Use::
 
     CHANNEL_LAYERS = {"default": {
         "BACKEND": "mana.layers.nats.NatsChannelLayer",
@@ -13,179 +11,219 @@ what is sent while the server is away is lost once the client's buffer is full. 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import msgspec
 import nats
-from channels.layers import BaseChannelLayer
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from mana.layers.topics import Link, TopicChannelLayer
+
 logger = logging.getLogger("mana.layers.nats")
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
+#: Seconds that the server has for an answer.
+PATIENCE = 10.0
+#: Seconds after which the client may give an answer up that nobody waits for any more.
+NEVER = 10**9
+#: Seconds between looks at whether the client is stuck.
+LOOK = 1.0
 
 
-class NatsChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no types
-    """Channels and groups as NATS subjects below ``prefix``.
+class NatsChannelLayer(TopicChannelLayer):
+    """Channels and groups as NATS subjects; those who read the same shared channel are a queue group.
 
-    ``capacity`` is the number of messages that wait in a channel. ``options`` go to ``nats.connect``, for example
-    ``{"user": ..., "password": ..., "tls": ...}``. One connection per event loop; it reconnects for ever.
+    ``options`` go to ``nats.connect``, for example ``{"user": ..., "password": ..., "tls": ...}``.
     """
 
-    extensions = ["groups", "flush"]
-
-    def __init__(
-        self,
-        servers: Sequence[str] = ("nats://127.0.0.1:4222",),
-        *,
-        prefix: str = "channels",
-        capacity: int = 1000,
-        expiry: int = 60,
-        options: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(expiry=expiry, capacity=capacity)
+    def __init__(self, servers: Sequence[str] = ("nats://127.0.0.1:4222",), **common: Any) -> None:
+        super().__init__(**common)
         self.servers = list(servers)
-        self.prefix = prefix
-        self.options = options or {}
-        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, _Link] = WeakKeyDictionary()
 
-    # -- Channels ---------------------------------------------------------------------------------------------
+    def _make_link(self) -> Link:
+        return _NatsLink(self.servers, self.options, self.capacity)
 
-    async def new_channel(self, prefix: str = "specific") -> str:
-        """A name for a channel of this process."""
-        return f"{prefix}.nats!{secrets.token_hex(12)}"
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
-        """Sends to one channel."""
-        self.require_valid_channel_name(channel)
-        await (await self._link()).publish(self._subject("c", channel), _encode(message))
+class _NatsLink(Link):
+    """The client's one connection, which reconnects and subscribes again by itself.
 
-    async def receive(self, channel: str) -> dict[str, Any]:
-        """Waits for the next message of a channel."""
-        self.require_valid_channel_name(channel)
-        link = await self._link()
-        # Several processes may read a channel that is not one process's own: each message goes to one of them.
-        await link.subscribe(self._subject("c", channel), channel, queue="receivers")
-        return await link.inbox(channel).get()
+    The client would keep what is sent while the server is away, and say that it is fine: what is refused here instead
+    would come late, a presence after a newer one.
+    """
 
-    # -- Groups -----------------------------------------------------------------------------------------------
+    def __init__(self, servers: list[str], options: dict[str, Any], capacity: int) -> None:
+        super().__init__(capacity)
+        self._servers = servers
+        self._options = options
+        self._client: Client | None = None
+        self._lock = asyncio.Lock()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._confirmed: set[str] = set()
+        self._subscribing = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+        self._round_trips: set[asyncio.Task[None]] = set()
+        #: What has come for this process on the shared channels that it reads.
+        self._pulled: dict[str, asyncio.Queue[bytes]] = {}
 
-    async def group_add(self, group: str, channel: str) -> None:
-        """Adds a channel, which must be read in this process, to a group."""
-        self.require_valid_group_name(group)
-        self.require_valid_channel_name(channel)
-        await (await self._link()).subscribe(self._subject("g", group), channel)
+    async def connected(self) -> None:
+        """See ``Link``."""
+        if self._client is not None and not self._client.is_closed:
+            return
+        async with self._lock:
+            if self._client is None or self._client.is_closed:
+                self._subscriptions.clear()
+                self._confirmed.clear()
+                self._channels.clear()
+                self._topics.clear()
+                self._pulled.clear()
+                self._client = await self._connect()
+            if self._keeper is None:
+                self._keeper = asyncio.create_task(self._keep(), name="mana-nats-keep")
 
-    async def group_discard(self, group: str, channel: str) -> None:
-        """Takes a channel out of a group."""
-        self.require_valid_group_name(group)
-        await (await self._link()).unsubscribe(self._subject("g", group), channel)
+    @property
+    def is_connected(self) -> bool:
+        """See ``Link``."""
+        return self._client is not None and self._client.is_connected
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """Sends to all channels of a group."""
-        self.require_valid_group_name(group)
-        await (await self._link()).publish(self._subject("g", group), _encode(message))
+    async def publish(self, topic: str, data: bytes) -> None:
+        """See ``Link``. Raises ``ConnectionError`` while the server is away."""
+        await self._present_client.publish(topic, data)
 
-    # -- Life -------------------------------------------------------------------------------------------------
+    async def subscribe(self, topic: str) -> None:
+        """See ``Link``."""
 
-    async def flush(self) -> None:
-        """Forgets what waits in the channels of this loop, and its groups."""
-        await (await self._link()).reset()
+        async def take(message: Msg) -> None:
+            self.deliver(topic, message.data)
 
-    async def close_pools(self) -> None:
-        """Closes the connection of this event loop (the name is that of channels_redis)."""
-        link = self._links.pop(asyncio.get_running_loop(), None)
-        if link is not None:
-            await link.close()
+        await self._subscribe(topic, "", take)
 
-    async def _link(self) -> _Link:
-        loop = asyncio.get_running_loop()
-        link = self._links.get(loop)
-        if link is None:
-            link = self._links[loop] = _Link(self._connect, self.capacity)
-        await link.connected()
-        return link
+    async def unsubscribe(self, topic: str) -> None:
+        """See ``Link``."""
+        self._confirmed.discard(topic)
+        subscription = self._subscriptions.pop(topic, None)
+        if subscription is not None:
+            await subscription.unsubscribe()
+
+    async def push(self, topic: str, data: bytes) -> None:
+        """See ``Link``. What is pushed here is not echoed, so it is for others, unless this process alone reads."""
+        pulled = self._pulled.get(topic)
+        if pulled is not None and not pulled.full():
+            pulled.put_nowait(data)
+        else:
+            await self.publish(topic, data)
+
+    async def pull(self, topic: str) -> bytes:
+        """See ``Link``."""
+        pulled = self._pulled.setdefault(topic, asyncio.Queue(self._capacity))
+
+        async def take(message: Msg) -> None:
+            await pulled.put(message.data)
+
+        await self._subscribe(topic, "receivers", take)
+        return await pulled.get()
+
+    async def ping(self) -> None:
+        """See ``Link``."""
+        await self._round_trip(self._present_client)
+
+    async def reset(self) -> None:
+        """See ``Link``."""
+        await super().reset()
+        for topic in list(self._pulled):
+            await self.unsubscribe(topic)
+        self._pulled.clear()
+
+    async def close(self) -> None:
+        """See ``Link``."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._client is not None:
+            if not self._client.is_connected:
+                _cut_what_ends(self._client)
+            async with asyncio.timeout(PATIENCE):
+                await self._client.close()
+        self._forget_round_trips()
+
+    @property
+    def _any_client(self) -> Client:
+        assert self._client is not None, "connected() comes first"
+        return self._client
+
+    @property
+    def _present_client(self) -> Client:
+        client = self._any_client
+        if not client.is_connected:
+            raise ConnectionError("NATS is away.")
+        return client
+
+    async def _subscribe(self, topic: str, queue: str, take: Any) -> None:
+        if topic in self._confirmed:
+            return
+        async with self._subscribing:
+            # A second one beside one that was not confirmed in time would bring everything twice.
+            if topic not in self._subscriptions:
+                self._subscriptions[topic] = await self._any_client.subscribe(topic, queue=queue, cb=take)
+            # What is published by others from here on must reach this subscription.
+            await self._round_trip(self._any_client)
+            self._confirmed.add(topic)
+
+    async def _round_trip(self, client: Client) -> None:
+        """Returns when the server has seen all that was sent. Raises ``TimeoutError`` after ``PATIENCE`` seconds.
+
+        The client's own ``flush`` must not be given up: a PONG that comes for one that was ends its reader, and the
+        process is deaf until the next reconnect.
+        """
+        task = asyncio.create_task(client.flush(timeout=NEVER), name="mana-nats-flush")
+        self._round_trips.add(task)  # the event loop itself keeps only a weak reference
+        task.add_done_callback(self._round_trips.discard)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.shield(task)
+
+    def _forget_round_trips(self) -> None:
+        """On another connection nobody answers them."""
+        for task in self._round_trips:
+            task.cancel()
 
     async def _connect(self) -> Client:
         return await nats.connect(
-            self.servers,
+            self._servers,
             **{
                 "name": "django-mana",
                 "max_reconnect_attempts": -1,
                 "reconnect_time_wait": 0.25,
                 "connect_timeout": 3,
+                # A link on which nothing arrives any more is noticed within 10 s.
+                "ping_interval": 3,
+                "max_outstanding_pings": 2,
                 "error_cb": _log_error,
-                **self.options,
+                **self._options,
+                "reconnected_cb": self._reconnected,
+                # What a process sends to itself does not take the way over the server.
+                "no_echo": True,
             },
         )
 
-    def _subject(self, kind: str, name: str) -> str:
-        # Subjects are split at dots and have wildcards; names of channels may hold anything printable.
-        return f"{self.prefix}.{kind}.{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._client is not None and not self._client.is_connected:
+                _cut_what_ends(self._client)
+
+    async def _reconnected(self) -> None:
+        self._forget_round_trips()
+        for tell in self.on_reconnect:
+            tell()
 
 
-class _Link:
-    """The connection of one event loop, with the inboxes of its channels."""
-
-    def __init__(self, connect: Callable[[], Awaitable[Client]], capacity: int) -> None:
-        self._connect = connect
-        self._capacity = capacity
-        self._client: Client | None = None
-        self._lock = asyncio.Lock()
-        self._inboxes: dict[str, asyncio.Queue[dict[str, Any]]] = {}
-        self._subscriptions: dict[tuple[str, str], Subscription] = {}
-
-    async def connected(self) -> None:
-        async with self._lock:
-            if self._client is None or self._client.is_closed:
-                self._subscriptions.clear()
-                self._client = await self._connect()
-
-    def inbox(self, channel: str) -> asyncio.Queue[dict[str, Any]]:
-        return self._inboxes.setdefault(channel, asyncio.Queue(self._capacity))
-
-    async def publish(self, subject: str, data: bytes) -> None:
-        assert self._client is not None
-        await self._client.publish(subject, data)
-
-    async def subscribe(self, subject: str, channel: str, *, queue: str = "") -> None:
-        if (subject, channel) in self._subscriptions:
-            return
-        assert self._client is not None
-        inbox = self.inbox(channel)
-
-        async def deliver(message: Msg) -> None:
-            if inbox.full():
-                inbox.get_nowait()
-                logger.warning("A channel is over its capacity of %d; its oldest message was dropped.", self._capacity)
-            inbox.put_nowait(_decode(message.data))
-
-        self._subscriptions[subject, channel] = await self._client.subscribe(subject, queue=queue, cb=deliver)
-        # What is published by others from here on must reach this subscription.
-        await self._client.flush()
-
-    async def unsubscribe(self, subject: str, channel: str) -> None:
-        subscription = self._subscriptions.pop((subject, channel), None)
-        if subscription is not None:
-            await subscription.unsubscribe()
-
-    async def reset(self) -> None:
-        for subscription in self._subscriptions.values():
-            await subscription.unsubscribe()
-        self._subscriptions.clear()
-        self._inboxes.clear()
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+def _cut_what_ends(client: Client) -> None:
+    """Ends the connection that the client has given up. Its own way first sends what waits, and waits for a peer that
+    may take nothing any more, before it connects again."""
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None and writer.transport.is_closing():
+        writer.transport.abort()
 
 
 async def _log_error(error: Exception) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mana import signals
 from mana.accounts import live
+from mana.accounts.services.deletion import departs
 from mana.accounts.stores import people
 from mana.conf import settings
 from mana.messaging.models import Membership, Room
@@ -27,11 +27,9 @@ def who_share_a_room(user_pk: Any) -> list[str]:
     return [person.user_id for person in people(set(others.values_list("user_id", flat=True))).values()]
 
 
-def leave_all(sender: Any, user: Any, **_: Any) -> None:
+@departs
+def leave_all(user: Any) -> None:
     """Takes a user whose account is deleted out of groups and channels, in the order of all events."""
     rooms = Membership.objects.using(database()).filter(user_id=user.pk, state=State.JOINED)
     for key in list(rooms.exclude(room__room_type=Room.Type.DIRECT).values_list("room__key", flat=True)):
         leave(key, user)
-
-
-signals.account_deleting.connect(leave_all, dispatch_uid="mana.leave_all")

@@ -15,6 +15,7 @@ from mana.messaging.files import discard
 from mana.messaging.models import Attachment, Invite, Membership, Message, PersonalEvent, Room
 from mana.messaging.services.control import delete_room_as_staff, empty
 from mana.messaging.timeline import database
+from mana.protocol import ManaError
 from mana.pruning import BATCH, Task, in_batches
 
 
@@ -122,9 +123,13 @@ def left_rooms(dry_run: bool) -> int:
     for room in rooms.exclude(room_type=Room.Type.DIRECT).iterator(chunk_size=BATCH):
         if Message.objects.using(database()).filter(room=room, index=room.last_index, created_at__gte=before).exists():
             continue
-        done += 1
         if not dry_run:
-            delete_room_as_staff(room)
+            try:
+                if delete_room_as_staff(room, only_if_empty=True).event is None:
+                    continue  # somebody came back
+            except ManaError:
+                continue  # somebody else has just deleted it
+        done += 1
     return done
 
 

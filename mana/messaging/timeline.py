@@ -20,11 +20,13 @@ from django.db.models import F
 from django.utils import timezone
 
 from mana.accounts.stores import Person, resolve
-from mana.messaging import effects
+from mana.messaging import effects, files
 from mana.messaging.extras import to_json
 from mana.messaging.frames import ENTERING, LEAVING, AnyEvent, change_json, change_of, room_info, room_member
 from mana.messaging.models import Membership, Message, PersonalEvent, Pin, Room, Stream
-from mana.messaging.statements import insert_messages, lock_stream, move_stream, update_rows
+from mana.messaging.permits import note_message
+from mana.messaging.statements import insert_messages, lock_stream, mark_read, move_stream, update_rows
+from mana.protocol import ErrorCode, ManaError
 
 
 def database() -> str:
@@ -50,9 +52,9 @@ class Timeline:
         self._start = self._sequence = _lock_stream(using)
 
     def room(self, pk: int) -> Room:
-        """A room as it is under the lock; always the same object."""
+        """A room as it is under the lock; always the same object. Raises ``ManaError`` if it is deleted by now."""
         if pk not in self._rooms:
-            self._rooms[pk] = Room.objects.using(self.using).get(pk=pk)
+            self._rooms[pk] = _living_room(pk, self.using)
         return self._rooms[pk]
 
     def adopt(self, room: Room) -> Room:
@@ -86,6 +88,8 @@ class Timeline:
                 change = change_of(event)
                 people = resolve([member.user_id for member in change.members], active_only=False).values()
                 apply_change(event, change.action, [person.pk for person in people], using=self.using)
+                if len(people) < len(change.members):
+                    _count_members(event.room, self.using)
             else:
                 effects.apply(event, using=self.using, is_stored=True)
         personal = PersonalEvent.objects.using(self.using).filter(sequence__isnull=True)
@@ -93,6 +97,28 @@ class Timeline:
             self._sequence += 1
             own.sequence = self._sequence
             self.placed.append(own)
+        self._note_senders()
+
+    def _note_senders(self) -> None:
+        """Who wrote has read up to there, and waits in slow mode, as with messages that get their place at once."""
+        newest = {
+            (event.room_id, event.sender_id): event
+            for event in self.placed
+            if isinstance(event, Message) and event.kind == Message.Kind.MESSAGE and event.sender_id is not None
+        }
+        if not newest:
+            return
+        rows = Membership.objects.using(self.using).filter(
+            room_id__in={room for room, _ in newest}, user_id__in={user for _, user in newest}, last_index=None
+        )
+        found = [(row, newest[row.room_id, row.user_id]) for row in rows if (row.room_id, row.user_id) in newest]
+        mark_read(
+            {row.pk: (event.index or 0, event.sequence or 0, event.number or 0) for row, event in found},
+            using=self.using,
+        )
+        for row, event in found:
+            if event.room.slow_mode:
+                note_message(row, event.created_at, self.using)
 
     def _place(self, event: Message) -> None:
         room = self.adopt(event.room)
@@ -143,8 +169,8 @@ class Outbox:
         self.personal: list[PersonalEvent] = []
 
     def room(self, pk: int) -> Room:
-        """A room as the caller's transaction sees it."""
-        return Room.objects.using(self.using).get(pk=pk)
+        """A room as the caller's transaction sees it. Raises ``ManaError`` if it is deleted by now."""
+        return _living_room(pk, self.using)
 
     def adopt(self, room: Room) -> Room:
         """Nothing to share here."""
@@ -207,10 +233,21 @@ def open_timeline(using: str) -> Iterator[Timeline]:
             insert_messages(timeline.events, using=using)
 
 
+def _living_room(pk: int, using: str) -> Room:
+    room = Room.objects.using(using).filter(pk=pk, deleted_at=None).first()
+    if room is None:
+        raise ManaError(ErrorCode.NOT_FOUND, "The room is not there any more.")
+    return room
+
+
 def apply_change(event: Message, action: str, user_pks: Collection[Any], *, using: str) -> None:
     """Moves the bounds of what people may read to a change that has just got its place."""
     room = event.room
     memberships = Membership.objects.using(using).filter(room_id=room.pk, user_id__in=list(user_pks))
+    if room.deleted_at is not None:  # by a change that got its place first
+        if action in ENTERING:
+            memberships.exclude(state=Membership.State.BANNED).update(state=Membership.State.LEFT)
+        return
     if action in ENTERING:
         # Two transactions may have let the same person in: they are in since the first of the two events.
         count = memberships.exclude(first_index__isnull=False, last_index=None).update(
@@ -239,6 +276,13 @@ def apply_change(event: Message, action: str, user_pks: Collection[Any], *, usin
     Room.objects.using(using).filter(pk=room.pk).update(member_count=F("member_count") + count)
 
 
+def _count_members(room: Room, using: str) -> None:
+    """Counts anew, where some of those whom a change is about are no users any more: their rows are gone with them."""
+    rows = Membership.objects.using(using).filter(room=room, first_index__isnull=False, last_index=None)
+    room.member_count = rows.count()
+    Room.objects.using(using).filter(pk=room.pk).update(member_count=room.member_count)
+
+
 #: What the first release's changes of a room set; it did not say which of them.
 FIRST_SETTINGS = ("name", "topic", "is_private")
 
@@ -252,11 +296,19 @@ def _update_room(event: Message, using: str) -> None:
     for name, value in values.items():
         setattr(event.room, name, value)
     if values:
+        if "avatar" in values:
+            _discard_avatar(event.room_id, values["avatar"], using)
         Room.objects.using(using).filter(pk=event.room_id).update(**values)
     change.room = room_info(event.room)
     event.payload_json = to_json(change)
     if not event._state.adding:
         Message.objects.using(using).filter(pk=event.pk).update(payload_json=event.payload_json)
+
+
+def _discard_avatar(room_pk: int, new: str, using: str) -> None:
+    old = Room.objects.using(using).filter(pk=room_pk).values_list("avatar", flat=True).first()
+    if old and old != new:
+        transaction.on_commit(lambda: files.discard([old]), using=using)
 
 
 def _close_room(event: Message, using: str) -> int:
@@ -265,6 +317,7 @@ def _close_room(event: Message, using: str) -> int:
     rows.exclude(first_index__isnull=False, last_index=None).update(first_index=None, last_index=None)
     count = rows.filter(first_index__isnull=False).update(first_index=event.index, last_index=event.index)
     rows.exclude(state=Membership.State.BANNED).update(state=Membership.State.LEFT)
+    event.room.deleted_at = event.created_at
     Room.objects.using(using).filter(pk=event.room_id).update(deleted_at=event.created_at)
     return count
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
@@ -17,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from mana.messaging.admin import excerpt_of
+from mana.model_admin import ManaAdmin, name_lookup, text_block
 from mana.moderation import services
 from mana.moderation.models import AuditEntry, Dashboard, Report
 from mana.moderation.numbers import nodes, numbers
@@ -24,9 +24,7 @@ from mana.protocol import ManaError
 from mana.text import storable
 
 
-class _ReadOnly(admin.ModelAdmin):
-    show_full_result_count = False
-
+class _ReadOnly(ManaAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody writes here by hand."""
         return False
@@ -40,11 +38,11 @@ class _ReadOnly(admin.ModelAdmin):
 class ReportAdmin(_ReadOnly):
     """Reports: made by people, handled here."""
 
-    list_display = ["subject", "excerpt", "reason", "status", "resolution", "reporter", "created_at"]
+    list_display = ["subject", "excerpt", "reason", "status", "created_at", "reporter", "resolution"]
     list_filter = ["status", "subject_type", "reason", "created_at"]
     list_select_related = ["reporter", "user", "room", "message"]
     search_fields = ["=room__key", "room__name", "text"]
-    ordering = ["-created_at", "-pk"]
+    ordering = ["-pk"]
     list_per_page = 50
     actions = ["dismiss", "delete", "warn", "mute_for_a_day", "mute_for_good", "ban"]
     readonly_fields = [
@@ -67,8 +65,7 @@ class ReportAdmin(_ReadOnly):
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        name = get_user_model().USERNAME_FIELD
-        return [f"user__{name}", f"reporter__{name}", *self.search_fields]
+        return [name_lookup("user"), name_lookup("reporter"), *self.search_fields]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """To open a report it takes a look; to handle one, the permission to change it."""
@@ -100,7 +97,7 @@ class ReportAdmin(_ReadOnly):
     def shown_evidence(self, report: Report) -> str:
         """The copy that the report keeps."""
         text = json.dumps(report.evidence, indent=2, ensure_ascii=False) if report.evidence else "-"
-        return format_html('<pre style="white-space: pre-wrap">{}</pre>', storable(text))
+        return text_block(storable(text))
 
     @admin.display(description="room")
     def room_link(self, report: Report) -> str:
@@ -173,7 +170,7 @@ class AuditEntryAdmin(_ReadOnly):
     list_display = ["at", "actor_name", "action", "subject", "room_key"]
     list_filter = ["action", "at"]
     search_fields = ["actor_name", "subject", "=room_key"]
-    ordering = ["-at", "-pk"]
+    ordering = ["-pk"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """What was done was done."""

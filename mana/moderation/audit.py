@@ -81,6 +81,6 @@ def _admin_logged(instance: Any, created: bool, **kwargs: Any) -> None:
         instance.user_id,
         f"admin {what} {kind.model}",
         f"{instance.object_repr}"[:255],
-        object_id=instance.object_id,
+        object_id=str(instance.object_id),  # a new entry still has the key itself, a UUID say
         message=instance.get_change_message(),
     )

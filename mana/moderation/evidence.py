@@ -40,13 +40,20 @@ def of_message(message: Message, room: Room) -> dict[str, Any]:
             "index": message.index,
             "timestamp": timestamp(message.created_at),
             "edited_at": timestamp(message.edited_at) if message.edited_at else None,
-            "payload": json.loads(message.payload_json),
+            "payload": _payload(message),
         },
         "attachments": [
             {"name": one.name, "content_type": one.content_type, "size": one.size, "sha256": one.sha256}
             for one in files
         ],
     }
+
+
+def _payload(message: Message) -> Any:
+    try:
+        return json.loads(message.payload_json)
+    except ValueError:  # a number without end, which is not taken any more
+        return message.payload_json
 
 
 def _named(who: Person) -> dict[str, str]:

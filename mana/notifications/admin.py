@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from mana.model_admin import ManaAdmin, name_lookup
 from mana.notifications import services
 from mana.notifications.models import Notification, PushSubscription
 
 
-class _OfUser(admin.ModelAdmin):
+class _OfUser(ManaAdmin):
     list_select_related = ["user"]
-    show_full_result_count = False
     search_fields = ["user"]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        return [f"user__{get_user_model().USERNAME_FIELD}"]
+        return [name_lookup("user")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """``notifications.send`` makes them."""
@@ -46,8 +48,24 @@ class NotificationAdmin(_OfUser):
     @admin.action(description="Send again, as new ones", permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Notification]) -> None:
         """Sends the same once more."""
-        sent = [services.send(row.user, row.title, row.body, row.data, kind=row.kind) for row in queryset]
-        self.message_user(request, f"{len([row for row in sent if row is not None])} notifications were sent.")
+        sent = 0
+        for row in queryset.select_related("user"):
+            if services.send(row.user, row.title, row.body, row.data, kind=row.kind) is not None:
+                self.note(request, row, f"sent again, to {row.user.get_username()}")
+                sent += 1
+        self.message_user(request, f"{sent} notifications were sent.")
+
+    def delete_model(self, request: HttpRequest, obj: Notification) -> None:
+        """Removes it from the user's devices too."""
+        services.remove(obj.user, [obj.pk])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Notification]) -> None:
+        """Removes them from their users' devices too."""
+        of: dict[Any, list[Any]] = defaultdict(list)
+        for row in queryset.select_related("user"):
+            of[row.user].append(row.pk)
+        for user, ids in of.items():
+            services.remove(user, ids)
 
 
 @admin.register(PushSubscription)

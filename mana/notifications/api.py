@@ -108,7 +108,7 @@ class SubscriptionsView(ManaAPIView):
         given = self.validated(SubscriptionSerializer)
         if not may_be_called(given["endpoint"]):
             raise ManaError(ErrorCode.INVALID, "The endpoint is of no push service that this server talks to.")
-        if stores.subscriptions(request.user.pk).count() >= settings.MAX_PUSH_SUBSCRIPTIONS:
+        if len(stores.subscriptions(request.user.pk)) >= settings.MAX_PUSH_SUBSCRIPTIONS:
             raise ManaError(ErrorCode.CONFLICT, f"A user may have {settings.MAX_PUSH_SUBSCRIPTIONS} of these.")
         keys = given["keys"]
         stores.subscribe(request.user.pk, given["endpoint"], keys["p256dh"], keys["auth"], self.sign_in_id or "")

@@ -10,9 +10,11 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         """Registers the preferences and listens to what people are notified of."""
         from mana import signals
-        from mana.notifications import occasions, wishes
+        from mana.accounts.services.sign_ins import ends_with_all_sign_ins
+        from mana.notifications import occasions, stores, wishes
 
         wishes.register()
+        ends_with_all_sign_ins(stores.forget_unnamed)
         signals.message_stored.connect(occasions.message_stored, dispatch_uid="mana.notify.mentions")
         signals.contact_requested.connect(occasions.contact_requested, dispatch_uid="mana.notify.requests")
         signals.contact_accepted.connect(occasions.contact_accepted, dispatch_uid="mana.notify.accepted")

@@ -49,16 +49,23 @@ def message_stored(sender: Any, message: Any, **_: Any) -> None:
 @patient
 def _author_and_mentioned(message: Any) -> tuple[Person | None, list[Person]]:
     mentions = mentions_of(message)
-    mentioned = {**resolve(mentions), **(_everybody_in(message.room) if EVERYBODY in mentions else {})}
+    mentioned = {**resolve(mentions), **(_everybody_in(message) if EVERYBODY in mentions else {})}
     author = person(message.sender_id) if message.sender_id is not None else None
     return author, [one for one in mentioned.values() if author is None or one.pk != author.pk]
 
 
-def _everybody_in(room: Any) -> dict[str, Person]:
-    if room.member_count > settings.MENTION_ALL_MAX_ROOM:
+def _everybody_in(message: Any) -> dict[str, Person]:
+    if message.room.member_count > settings.MENTION_ALL_MAX_ROOM:
         return {}
-    members = Membership.objects.using(database()).filter(room=room, state=Membership.State.JOINED)
-    return {person.user_id: person for person in people(list(members.values_list("user_id", flat=True))).values()}
+    return {person.user_id: person for person in people(_readers_of(message)).values()}
+
+
+def _readers_of(message: Any) -> list[Any]:
+    """The members who may read a message: not who has come since, where newcomers don't get what was before."""
+    members = Membership.objects.using(database()).filter(
+        room=message.room, state=Membership.State.JOINED, first_index__lte=message.index
+    )
+    return list(members.values_list("user_id", flat=True))
 
 
 def push_message(message: Any) -> int:
@@ -70,8 +77,7 @@ def push_message(message: Any) -> int:
     if EVERYBODY in mentions:
         return 0
     told = {one.pk for one in resolve(mentions).values()} | {message.sender_id}
-    members = Membership.objects.using(database()).filter(room=room, state=Membership.State.JOINED)
-    away = push.reachable(set(members.values_list("user_id", flat=True)) - told)
+    away = push.reachable(set(_readers_of(message)) - told)
     if not away:
         return 0
     wishes = wishes_of(away, room=room.key, mention=False)
@@ -100,7 +106,10 @@ def mentions_of(message: Any) -> list[str]:
 
 def excerpt(payload_json: str) -> str:
     """The beginning of a message's text; empty for payloads that hold none, such as encrypted ones."""
-    payload = json.loads(payload_json)
+    try:
+        payload = json.loads(payload_json)
+    except ValueError:  # a number without end, which is not taken any more
+        return ""
     text = payload.get("text") if isinstance(payload, dict) else payload
     return storable(text[:EXCERPT]) if isinstance(text, str) else ""
 

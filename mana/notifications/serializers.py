@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from mana.preferences.serializers import JSONValueField
@@ -41,6 +42,15 @@ class SubscriptionKeysSerializer(serializers.Serializer[Any]):
     auth = serializers.RegexField(r"^[A-Za-z0-9_\-+/=]{16,40}$")
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "Example",
+            value={"endpoint": "https://push.example.com/a1", "keys": {"p256dh": "BNcR...", "auth": "tBHI..."}},
+            request_only=True,
+        )
+    ]
+)
 class SubscriptionSerializer(serializers.Serializer[Any]):
     """What ``PushSubscription.toJSON()`` gives in the browser."""
 

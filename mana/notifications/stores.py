@@ -10,6 +10,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
+from mana.accounts.fingerprint import matches
+from mana.accounts.stores import accounts
 from mana.conf import settings
 from mana.notifications.models import Notification, PushSubscription, digest_of
 
@@ -92,15 +94,45 @@ def subscribe(user_pk: Any, endpoint: str, p256dh: str, auth: str, sign_in_id: s
     return row
 
 
-def subscriptions(user_pk: Any) -> QuerySet[PushSubscription]:
-    """The browsers of a user that can be pushed to."""
-    return PushSubscription.objects.filter(user_id=user_pk)
+def subscriptions(user_pk: Any) -> list[PushSubscription]:
+    """The browsers of a user that may be pushed to."""
+    return _held(PushSubscription.objects.filter(user_id=user_pk))
 
 
 def subscribed(user_pks: Collection[Any]) -> set[Any]:
-    """Those of the users who have a browser that can be pushed to."""
-    rows = PushSubscription.objects.filter(user_id__in=list(user_pks))
-    return set(rows.values_list("user_id", flat=True))
+    """Those of the users who have a browser that may be pushed to."""
+    return {row.user_id for row in _held(PushSubscription.objects.filter(user_id__in=list(user_pks)))}
+
+
+def _held(rows: QuerySet[PushSubscription]) -> list[PushSubscription]:
+    """Those whose user may sign in, and whose sign-in has not ended and was made with the password of today."""
+    found = [row for row in rows.select_related("user") if getattr(row.user, "is_active", True)]
+    sign_ins = accounts().open_sign_ins({row.sign_in_id for row in found if row.sign_in_id})
+
+    def holds(row: PushSubscription) -> bool:
+        sign_in = sign_ins.get(row.sign_in_id)
+        return sign_in is not None and sign_in.user_id == row.user_id and matches(row.user, sign_in.fingerprint)
+
+    return [row for row in found if not row.sign_in_id or holds(row)]
+
+
+def forget_unnamed(user: Any) -> None:
+    """Forgets a user's browsers that were signed in some other way than by a sign-in of ours."""
+    PushSubscription.objects.filter(user=user, sign_in_id="").delete()
+
+
+def ended(dry_run: bool) -> int:
+    """For ``mana_prune``: forgets browsers whose sign-in has ended."""
+    rows = PushSubscription.objects.order_by("pk")
+    done, last = 0, 0
+    while batch := list(rows.filter(pk__gt=last)[:BATCH]):
+        last = batch[-1].pk
+        kept = {row.pk for row in _held(PushSubscription.objects.filter(pk__in=[row.pk for row in batch]))}
+        gone = [row.pk for row in batch if row.pk not in kept]
+        done += len(gone)
+        if not dry_run:
+            PushSubscription.objects.filter(pk__in=gone).delete()
+    return done
 
 
 def unsubscribe(user_pk: Any, endpoint: str) -> bool:

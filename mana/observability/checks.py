@@ -54,7 +54,7 @@ def _several_workers(layer: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if layer.get("BACKEND") == IN_MEMORY_LAYER and not django_settings.DEBUG and workers.isdigit() and int(workers) > 1:
         yield Error(
             f"WEB_CONCURRENCY asks for {workers} workers, and the in-memory channel layer connects none of them.",
-            hint="Use channels_redis or mana.layers.nats, or one worker.",
+            hint="Use mana.layers.redis or mana.layers.nats, or one worker.",
             id="mana.E020",
         )
 

@@ -39,7 +39,7 @@ def get_all(user: Any) -> dict[str, Any]:
     chosen = store().all(user.pk)
     values = {kind.key: copy.deepcopy(kind.default) for kind in kinds() if not kind.key.endswith(".*")}
     for key, value in chosen.items():
-        if _is_registered(key):
+        if is_registered(key):
             values[key] = json.loads(value)
     return dict(sorted(values.items()))
 
@@ -85,7 +85,8 @@ def _tell(user: Any, key: str, value: Any, *, is_default: bool) -> None:
     send_signal(signals.preference_changed, Preference, user=user, key=key, value=value)
 
 
-def _is_registered(key: str) -> bool:
+def is_registered(key: str) -> bool:
+    """Whether an app has registered a preference of this key."""
     try:
         kind_of(key)
     except ManaError:
@@ -106,6 +107,7 @@ __all__ = [
     "get",
     "get_all",
     "get_many",
+    "is_registered",
     "register",
     "reset",
     "set",

@@ -194,6 +194,17 @@ class Candidate(Signal, kw_only=True, tag="candidate"):
     candidate: Any
 
 
+class CallKey(ClientFrame, kw_only=True, tag="call_key"):
+    """Keys of end-to-end encrypted media, sealed for people in the same call; the server can't read them.
+
+    Each gets what is under their user id as the ``payload`` of a ``call_key``.
+    """
+
+    room_id: RoomId
+    call_id: CallId
+    payloads: Annotated[dict[UserId, Any], Meta(min_length=1, max_length=256)]
+
+
 class SfuOffer(Signal, kw_only=True, tag="sfu_offer"):
     """An SDP offer for the SFU."""
 
@@ -304,6 +315,7 @@ CLIENT_FRAMES: tuple[type[ClientFrame], ...] = (
     Authenticate,
     CallAccept,
     CallEnd,
+    CallKey,
     CallReject,
     CallStart,
     CameraToggle,

@@ -375,6 +375,7 @@ class CallMember(Struct, kw_only=True, omit_defaults=True):
     """Somebody in a call, or rung by it, as everybody in the call sees them.
 
     ``session_id`` and ``device_id`` are those that they are in the call with. ``pinned`` is whom they have pinned.
+    ``recording``: the server lets them record the call, and they do.
     """
 
     user_id: UserId
@@ -386,6 +387,7 @@ class CallMember(Struct, kw_only=True, omit_defaults=True):
     camera: bool = False
     screen: bool = False
     pinned: UserId | None = None
+    recording: bool = False
 
 
 class CallEvent(ServerFrame, kw_only=True):
@@ -424,7 +426,8 @@ class CallEnded(CallEvent, kw_only=True, tag="call_end"):
 
 
 class CallParticipantEvent(CallEvent, kw_only=True, tag="call_participant"):
-    """Somebody left a call that goes on, did not answer, or came back to it with another connection."""
+    """Somebody left a call that goes on, did not answer, came back to it with another connection, or records it from
+    now on: ``reason`` says which."""
 
     participant: CallMember
 
@@ -474,6 +477,12 @@ class CandidateEvent(SignalEvent, kw_only=True, tag="candidate"):
     """A peer's ICE candidate."""
 
     candidate: Any
+
+
+class CallKeyEvent(SignalEvent, kw_only=True, tag="call_key"):
+    """A key of somebody in the call, sealed for the user who gets this."""
+
+    call_id: CallId
 
 
 class SfuOfferEvent(SignalEvent, kw_only=True, tag="sfu_offer"):
@@ -574,6 +583,7 @@ SERVER_FRAMES: tuple[type[ServerFrame], ...] = (
     AnswerEvent,
     CallAccepted,
     CallEnded,
+    CallKeyEvent,
     CallParticipantEvent,
     CallRejected,
     CallStarted,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from mana.model_admin import ManaAdmin, name_lookup
 from mana.realtime import revocation
 from mana.realtime.models import Node, Session
 
 
-class _ReadOnly(admin.ModelAdmin):
+class _ReadOnly(ManaAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Rows come from the running nodes."""
         return False
@@ -52,11 +52,12 @@ class SessionAdmin(_ReadOnly):
     @admin.action(description="Disconnect selected sessions", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Closes the sockets, on whatever node they are. Their sign-ins go on."""
-        chosen = list(queryset.values_list("pk", flat=True))
-        for session_id in chosen:
-            revocation.disconnect(session_id)
-        self.message_user(request, f"{len(chosen)} sessions are being disconnected.")
+        rows = list(queryset.select_related("user"))
+        for row in rows:
+            revocation.disconnect(row.pk)
+            self.note(request, row, f"disconnected, of {row.user.get_username()}")
+        self.message_user(request, f"{len(rows)} sessions are being disconnected.")
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """The name field of whatever user model the project has."""
-        return [f"user__{get_user_model().USERNAME_FIELD}", *self.search_fields]
+        return [name_lookup("user"), *self.search_fields]

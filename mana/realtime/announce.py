@@ -12,7 +12,7 @@ from mana.conf import settings
 from mana.realtime import hub as hubs
 from mana.realtime import tracing
 from mana.realtime.announcements import Announcement
-from mana.realtime.bus import GROUP, connects_processes, message_for
+from mana.realtime.bus import GROUP, SEND_TIMEOUT, connects_processes, message_for
 
 logger = logging.getLogger("mana.bus")
 
@@ -36,7 +36,8 @@ def announce(announcements: list[Announcement]) -> None:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        async_to_sync(_publish_once)(announcements)
+        # In a loop of its own: on the server's, which async_to_sync would take, the project's consumers use the layer.
+        async_to_sync(_publish_and_close, force_new_loop=True)(announcements)
     else:
         task = loop.create_task(_publish_once(announcements))
         _publishing.add(task)  # the event loop itself keeps only a weak reference
@@ -63,8 +64,16 @@ _publishing: set[asyncio.Task[None]] = set()
 async def _publish_once(announcements: list[Announcement]) -> None:
     layer = get_channel_layer(settings.CHANNEL_LAYER)
     try:
-        await asyncio.wait_for(layer.group_send(GROUP, message_for(announcements, "")), 5)
-        if hasattr(layer, "close_pools"):
-            await layer.close_pools()
+        await asyncio.wait_for(layer.group_send(GROUP, message_for(announcements, "")), SEND_TIMEOUT)
     except Exception as error:
         logger.warning("%d announcements were not published: %s", len(announcements), error)
+
+
+async def _publish_and_close(announcements: list[Announcement]) -> None:
+    await _publish_once(announcements)
+    layer = get_channel_layer(settings.CHANNEL_LAYER)
+    if hasattr(layer, "close_pools"):
+        try:
+            await asyncio.wait_for(layer.close_pools(), SEND_TIMEOUT)
+        except Exception as error:
+            logger.info("The channel layer was not left cleanly: %s", error)

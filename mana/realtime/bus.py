@@ -16,6 +16,7 @@ import msgspec
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from mana.conf import settings
+from mana.layers.topics import TopicChannelLayer
 from mana.realtime import tasks
 from mana.realtime.announcements import Announcement, pack, unpack
 from mana.realtime.counters import counters
@@ -86,6 +87,8 @@ class LayerBus:
     @property
     def connected(self) -> bool:
         """Whether this node is in the group of nodes, as far as it knows."""
+        if isinstance(self._layer, TopicChannelLayer) and not self._layer.is_connected(self._hub.loop):
+            return False
         return bool(self._channel)
 
     @property
@@ -94,7 +97,10 @@ class LayerBus:
         return len(self._waiting)
 
     async def start(self) -> None:
-        """Joins the group of nodes. A layer that is away is tried again and again; the database bridges the time."""
+        """Joins the group of nodes, unless that was done. A layer that is away is tried again and again; the database
+        bridges the time."""
+        if self._tasks:
+            return
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await self._join()
@@ -134,8 +140,11 @@ class LayerBus:
     async def _join(self) -> None:
         # With the same prefix as everybody else's in this process: channels_redis reads one prefix at a time, and would
         # leave ours unread for as long as nothing comes for the project's own consumers.
-        self._channel = await self._layer.new_channel()
-        await self._layer.group_add(GROUP, self._channel)
+        channel = await self._layer.new_channel()
+        if isinstance(self._layer, TopicChannelLayer):
+            await self._layer.on_reconnect(self._hub.repair)
+        await self._layer.group_add(GROUP, channel)
+        self._channel = channel
 
     async def _receive(self) -> None:
         pause = 0.1
@@ -170,11 +179,17 @@ class LayerBus:
                     size += batch[-1].size + 64
                 try:
                     async with asyncio.timeout(SEND_TIMEOUT):
-                        await self._layer.group_send(GROUP, message_for(batch, self._hub.node_id))
+                        await self._send(message_for(batch, self._hub.node_id))
                     counters.published += len(batch)
                 except Exception as error:
                     self.drops += len(batch)
                     logger.warning("%d announcements were not published: %s", len(batch), error)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if isinstance(self._layer, TopicChannelLayer):
+            await self._layer.group_send(GROUP, message, but=self._channel)
+        else:
+            await self._layer.group_send(GROUP, message)
 
     async def _renew(self) -> None:
         while True:

@@ -82,8 +82,8 @@ class ManaConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             await _turn_away(send, refusal)
         except Disconnected as disconnected:
             code = disconnected.code
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("A connection met a database error: %s", error)
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            logger.warning("A connection met a database error: %s", error or "no answer in time")
             if trace is not None:
                 trace.refused(ErrorCode.UNAVAILABLE)
             await _turn_away(
@@ -102,7 +102,8 @@ class ManaConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     async def _authenticate(self, hub: hubs.Hub, handshake: Handshake, receive: Any) -> Identity:
         _check_origin(handshake)
-        identity: Identity | None = await hub.database.run(identify, handshake)
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT):
+            identity: Identity | None = await hub.database.run(identify, handshake)
         if identity is not None:
             return identity
         try:
@@ -116,10 +117,12 @@ class ManaConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             raise Refused(error.code, error.detail) from None
         if not isinstance(frame, Authenticate):
             raise Refused(ErrorCode.UNAUTHENTICATED, "The first frame must be `auth`, or the handshake authenticate.")
-        return await hub.database.run(settings.TOKEN_AUTHENTICATOR, frame.token)
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT):
+            return await hub.database.run(settings.TOKEN_AUTHENTICATOR, frame.token)
 
     async def _open(self, hub: hubs.Hub, handshake: Handshake, identity: Identity, send: Any) -> Session:
-        await hub.start()
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT):
+            await hub.start()
         named = handshake.query.get("device_id") or None
         if named is not None and not _DEVICE_ID.fullmatch(named):
             raise Refused(
@@ -132,7 +135,8 @@ class ManaConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             hub, identity, identity.device_id or named, send, arrays=SUBPROTOCOL in handshake.subprotocols
         )
         try:
-            await hub.add(session)
+            async with asyncio.timeout(settings.DATABASE_TIMEOUT):
+                await hub.add(session)
         except BaseException:
             hub.remove(session)
             raise

@@ -18,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
 
+from mana.conf import settings
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,20 +36,41 @@ class DatabaseThreads:
     def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._executor = ThreadPoolExecutor(size, thread_name_prefix=f"mana-{name}")
+        #: When each thread that is at work began, by its id.
+        self._begun: dict[int, float] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``function(*args, **kwargs)`` in one of the threads.
 
         A call that fails because its connection broke while it idled is made once more on a new connection, so
-        ``function`` must be safe to repeat.
+        ``function`` must be safe to repeat. Raises ``OperationalError`` while all threads wait for a database that
+        does not answer: what nobody serves must not queue.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: call_again_if_disconnected(function, *args, **kwargs))
+        if self.is_stuck:
+            raise OperationalError(f"The database has not answered for {settings.DATABASE_TIMEOUT:g} s.")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: self._timed(call_again_if_disconnected, function, *args, **kwargs)
+        )
 
     async def run_once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``function(*args, **kwargs)`` in one of the threads, for one that handles broken connections itself."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether every thread has been at one call for longer than ``DATABASE_TIMEOUT``."""
+        latest = time.monotonic() - settings.DATABASE_TIMEOUT
+        begun = list(self._begun.values())
+        return len(begun) >= self._size and max(begun) < latest
+
+    def _timed(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        thread = threading.get_ident()
+        self._begun[thread] = time.monotonic()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            del self._begun[thread]
 
     def close(self) -> None:
         """Ends the threads and closes their connections. Waits for running calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from mana import signals
+from mana.conf import settings
 from mana.protocol import AckMessage, ClientFrame, ErrorCode, ManaError, ServerFrame, frame_type
 from mana.protocol.client import Ping
 from mana.protocol.server import Pong
@@ -62,7 +64,8 @@ async def dispatch(session: Session, frame: ClientFrame) -> None:
             raise ManaError(
                 ErrorCode.NOT_SUPPORTED, f"This server does not handle frames of type {frame_type(frame)!r}."
             )
-        answer = await handler(session, frame)
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT):
+            answer = await handler(session, frame)
     except ManaError as error:
         session.send(
             error_frame(
@@ -74,8 +77,8 @@ async def dispatch(session: Session, frame: ClientFrame) -> None:
             )
         )
         return
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("A %r frame met a database error: %s", frame_type(frame), error)
+    except (DatabaseError, InterfaceError, TimeoutError) as error:
+        logger.warning("A %r frame met a database error: %s", frame_type(frame), error or "no answer in time")
         session.send(error_frame(ErrorCode.UNAVAILABLE, retry_after=1.0, ack_id=frame.ack_id))
         return
     except Exception:
@@ -89,6 +92,7 @@ async def dispatch(session: Session, frame: ClientFrame) -> None:
     elif frame.ack_id is not None:
         session.send(AckMessage(ack_id=frame.ack_id))
     session.hub.hooks.post(signals.signal_received, frame_type(frame), frame=frame, session=session)
+    await session.hub.hooks.settled()  # who sends faster than receivers work is the one to wait
 
 
 @handles(Ping)

@@ -17,13 +17,14 @@ from mana.protocol import CloseCode, ErrorCode
 from mana.realtime import source, tasks, tracing
 from mana.realtime.admission import Admission
 from mana.realtime.announcements import Announcement
-from mana.realtime.bus import Bus, make_bus
+from mana.realtime.bus import Bus, NoBus, make_bus
 from mana.realtime.counters import counters
 from mana.realtime.database import DatabaseThreads
 from mana.realtime.drain import drain_on_sigterm
 from mana.realtime.hooks import Hooks
 from mana.realtime.limits import TokenBucket
 from mana.realtime.node import new_node_id
+from mana.realtime.pace import Pace
 from mana.realtime.presence import Presence
 from mana.realtime.revoker import Revoker
 from mana.realtime.tick import Tick
@@ -80,7 +81,8 @@ class Hub:
         self._gap_timer: asyncio.TimerHandle | None = None
         self._dirty_rooms: list[Room] = []
         self._dirty_sessions: list[Session] = []
-        self._flush_scheduled = False
+        self._outgoing: list[Announcement] = []  # what this tick has for the other nodes
+        self._pace = Pace(self.loop, self.flush, rests=not isinstance(self.bus, NoBus))
         self._starting: asyncio.Task[None] | None = None
         self._repairing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +130,7 @@ class Hub:
                 await extension.stop()
         await self.presence.stop()
         await self.hooks.stop()
+        self.flush()
         await self.bus.stop()
         await asyncio.to_thread(self.database.close)
         if not self.draining:  # then it stays, to turn new sockets away
@@ -191,7 +194,8 @@ class Hub:
             self._buckets.pop(session.user_id, None)
         for key in list(session.rooms):
             self._unsubscribe(session, key)
-        self.presence.went(session)
+        if session.latecomings is None:  # it was let in
+            self.presence.went(session)
 
     def _subscribe(self, session: Session, key: str, *, since: int) -> None:
         room = self.rooms.get(key)
@@ -220,7 +224,8 @@ class Hub:
         if tracing.tracer is not None:
             tracing.tracer.stamp(announcements)
         self.receive(announcements)
-        self.bus.publish(announcements)
+        self._outgoing += announcements
+        self._pace.ask()
 
     def receive(self, announcements: Iterable[Announcement]) -> None:
         """Takes announcements from wherever they come, in any order, any number of times."""
@@ -307,7 +312,7 @@ class Hub:
                     session.enqueue(tick, tick.size)
         if not room.tick:
             self._dirty_rooms.append(room)
-            self._schedule()
+            self._pace.ask()
         room.tick.append(announcement)
 
     def _deliver_to_some(self, room: Room, announcement: Announcement) -> None:
@@ -328,19 +333,17 @@ class Hub:
     # -- Leaving in one batch per tick -------------------------------------------------------------------------------
 
     def schedule_flush(self, session: Session) -> None:
-        """Has ``session.flush`` called at the end of this turn of the event loop."""
+        """Has ``session.flush`` called when this tick is over."""
         self._dirty_sessions.append(session)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            self.loop.call_soon(self.flush)
+        self._pace.ask()
 
     def flush(self) -> None:
-        """Sends what this tick brought to every session that it concerns."""
-        self._flush_scheduled = True  # what is enqueued from here on leaves in this very flush
+        """Sends what this tick brought to every session that it concerns, and to the other nodes."""
+        self._pace.hold()  # what is enqueued from here on leaves in this very flush
         begun = perf_counter()
+        if self._outgoing:
+            outgoing, self._outgoing = self._outgoing, []
+            self.bus.publish(outgoing)
         while self._dirty_rooms or self._dirty_sessions:
             rooms, self._dirty_rooms = self._dirty_rooms, []
             for room in rooms:
@@ -356,9 +359,10 @@ class Hub:
                 except Exception:
                     logger.exception("A session could not be written to; the others go on.")
                     session.close(CloseCode.GOING_AWAY)
-        self._flush_scheduled = False
+        took = perf_counter() - begun
+        self._pace.done(took)
         counters.flushes += 1
-        counters.flush_seconds += perf_counter() - begun
+        counters.flush_seconds += took
         if tracing.tracer is not None:
             tracing.tracer.delivered()
 
@@ -411,12 +415,15 @@ class Hub:
         total = sum(waiting.values())
         if total <= settings.PROCESS_BUFFER_BYTES:
             return
+        total -= sum(size for session, size in waiting.items() if session.closing)
         for session, size in sorted(waiting.items(), key=lambda pair: pair[1], reverse=True):
+            if total <= settings.PROCESS_BUFFER_BYTES:
+                return
+            if session.closing:
+                continue
             self.count_slow()
             session.close(CloseCode.TOO_SLOW, ErrorCode.TOO_SLOW)
             total -= size
-            if total <= settings.PROCESS_BUFFER_BYTES:
-                return
 
     async def _watch(self) -> None:
         """Looks for events that were committed but never announced, and for what a crash left unfinished."""

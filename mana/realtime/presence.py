@@ -40,6 +40,9 @@ class Presence:
         self._hub = hub
         self._opened: dict[str, SessionRow] = {}
         self._closed: dict[str, tuple[float, Any]] = {}
+        #: Whose coming is stored and not yet announced, and those who may be gone and have not been looked at.
+        self._arrived: set[Any] = set()
+        self._left: set[Any] = set()
         self._wake = asyncio.Event()
         self._registered = False
 
@@ -69,8 +72,7 @@ class Presence:
                 if now >= renew_at:
                     await self._renew()
                     renew_at = now + settings.PRESENCE_LEASE / 4
-                await self._store_opened()
-                await self._forget_closed()
+                await self._look()
             except Exception as error:
                 logger.warning("Presence could not be written, another try follows: %s", error)
                 await asyncio.sleep(1)
@@ -82,6 +84,12 @@ class Presence:
                 continue
             self._wake.clear()
             await asyncio.sleep(GATHER)
+
+    async def _look(self) -> None:
+        await self._store_opened()
+        await self._forget_closed()
+        await self._announce_left()
+        await self._announce_arrived()
 
     async def stop(self) -> None:
         """Gives this node's lease up. Others bury it after ``PRESENCE_GRACE``, and with it those who did not come
@@ -97,28 +105,30 @@ class Presence:
 
     async def _renew(self) -> None:
         run = self._hub.database.run
-        lost: set[Any] = set()
         if not self._registered:
-            lost = await run(stores.begin_node, self._hub.node_id)
+            self._left |= await run(stores.begin_node, self._hub.node_id)
         elif not await run(stores.renew_node, self._hub.node_id):
             for session in self._hub.sessions.values():
                 if session.id not in self._opened:
                     self.came(session)
         self._registered = True
-        lost |= await run(stores.bury_dead_nodes)
-        if lost:
-            await self._announce_gone(lost)
+        for node_id in await run(stores.dead_nodes):
+            self._left |= await run(stores.bury_node, node_id)
 
     async def _store_opened(self) -> None:
         opened = dict(self._opened)
         if not opened:
             return
-        users = {row.user_id for row in opened.values()}
-        online_before = await self._hub.database.run(stores.online_users, users, except_sessions=list(opened))
-        await self._hub.database.run(stores.add_sessions, list(opened.values()))
+        run, users = self._hub.database.run, {row.user_id for row in opened.values()}
+        # Asked on both sides of the writing: before it, another node may be just about to say that they are gone; after
+        # it, of two that store at once each finds the other's.
+        online_before = await run(stores.online_users, users, except_sessions=list(opened))
+        await run(stores.add_sessions, list(opened.values()))
         for session_id in opened:
             self._opened.pop(session_id, None)
-        await self._announce(users - online_before, online=True)
+        self._arrived |= users - online_before
+        if online_before:
+            self._arrived |= online_before - await run(stores.online_users, online_before, except_sessions=list(opened))
 
     async def _forget_closed(self) -> None:
         now = self._hub.loop.time()
@@ -128,13 +138,24 @@ class Presence:
         await self._hub.database.run(stores.remove_sessions, list(due))
         for session_id in due:
             del self._closed[session_id]
-        await self._announce_gone({pk for _, pk in due.values()})
+        self._left |= {pk for _, pk in due.values()}
 
-    async def _announce_gone(self, users: set[Any]) -> None:
-        gone = users - await self._hub.database.run(stores.online_users, users)
+    async def _announce_left(self) -> None:
+        users, run = set(self._left), self._hub.database.run
+        if not users:
+            return
+        gone = users - await run(stores.online_users, users)
         if gone:
-            at = await self._hub.database.run(stores.mark_last_seen, gone)
+            at = await run(stores.mark_last_seen, gone)
             await self._announce(gone, online=False, at=at)
+            # Who came at another node meanwhile was announced there before this.
+            self._arrived |= await run(stores.online_users, gone)
+        self._left -= users
+
+    async def _announce_arrived(self) -> None:
+        users = set(self._arrived)
+        await self._announce(users, online=True)
+        self._arrived -= users
 
     async def _announce(self, users: set[Any], *, online: bool, at: datetime | None = None) -> None:
         if users:

@@ -98,16 +98,17 @@ def mark_last_seen(user_pks: Collection[Any]) -> datetime:
     return now
 
 
-def bury_dead_nodes() -> set[Any]:
-    """Removes nodes whose lease ran out. Gives the users who had sockets on those that this call removed."""
-    users: set[Any] = set()
-    for node_id in Node.objects.filter(seen_at__lt=_alive_since()).values_list("pk", flat=True):
-        with transaction.atomic():
-            found = set(Session.objects.filter(node_id=node_id).values_list("user_id", flat=True))
-            removed, _ = Node.objects.filter(pk=node_id, seen_at__lt=_alive_since()).delete()
-        if removed:
-            users |= found
-    return users
+def dead_nodes() -> list[str]:
+    """The nodes whose lease ran out."""
+    return list(Node.objects.filter(seen_at__lt=_alive_since()).values_list("pk", flat=True))
+
+
+def bury_node(node_id: str) -> set[Any]:
+    """Removes a node if its lease ran out. Gives the users who had sockets on it, if this call removed it."""
+    with transaction.atomic():
+        users = set(Session.objects.filter(node_id=node_id).values_list("user_id", flat=True))
+        removed, _ = Node.objects.filter(pk=node_id, seen_at__lt=_alive_since()).delete()
+    return users if removed else set()
 
 
 # -- Revocation ------------------------------------------------------------------------------------------------------

@@ -81,8 +81,7 @@ def _store(person: Person, upload: Publication) -> None:
         with transaction.atomic(using=database()):
             row = stores.devices(person.pk).select_for_update().filter(device_id=device_id).first()
             if row is None:
-                if stores.devices(person.pk).count() >= MAX_DEVICES:
-                    raise ManaError(ErrorCode.CONFLICT, f"A user has at most {MAX_DEVICES} devices with keys.")
+                _make_room(person)
                 row = Device(user_id=person.pk, device_id=device_id)
             else:
                 _check_follows(row, upload)
@@ -91,6 +90,20 @@ def _store(person: Person, upload: Publication) -> None:
             _add_one_time(row, upload.one_time)
     except IntegrityError:
         raise ManaError(ErrorCode.CONFLICT, "This device is publishing its keys right now.", retry_after=1.0) from None
+
+
+def _make_room(person: Person) -> None:
+    """A user has so many devices and no more. Of those that were never linked, such as closed private windows, the one
+    that has been silent for longest makes room. Raises ``ManaError`` with ``conflict`` if all are in the list.
+    """
+    devices = stores.devices(person.pk)
+    if devices.count() < MAX_DEVICES:
+        return
+    oldest = devices.filter(is_listed=False).order_by("updated_at", "pk").first()
+    if oldest is None:
+        raise ManaError(ErrorCode.CONFLICT, f"A user has at most {MAX_DEVICES} devices with keys: remove one.")
+    stores.forget(stores.queue(oldest.pk))
+    oldest.delete(using=database())
 
 
 def _fill(row: Device, upload: Publication) -> None:

@@ -95,6 +95,7 @@ def _as_found(call: Call, user_pk: Any) -> CallAccepted:
         **call_fields(call),
         from_=own.user_id if own is not None else None,
         username=own.username if own is not None else None,
+        payload=call.payload,
         participants=[member_of(row, known[row.user_id]) for row in rows if row.user_id in known],
     )
 

@@ -31,6 +31,7 @@ from mana.protocol.server import ReadyEvent, SfuAnswerEvent
 from mana.realtime.dispatch import handles
 from mana.realtime.session import Session
 from mana_rtc.frames import plain
+from mana_rtc.handlers.relay import CANDIDATE_BYTES, check_size
 from mana_rtc.keeper import CallKeeper
 from mana_rtc.seats import Seat, Seats
 from mana_rtc.services.entering import may_have_media
@@ -113,11 +114,15 @@ async def ready(session: Session, frame: Ready) -> None:
     async with refusals():
         if payload.resume is not None:
             seat, found = await seats.resume(session, room, payload.resume)
+            session.hub.extension(CallKeeper).watch(room)  # that took a while
             session.send(_ready_event(seat, found, resumed=True))
+            seats.opened(seat)
             await seats.backend.restart(room, seat.participant)
             return
         seat, found = await seats.take(session, room)
+        session.hub.extension(CallKeeper).watch(room)
         session.send(_ready_event(seat, found, resumed=False))
+        seats.opened(seat)
         await seats.backend.ready(room, seat.participant)
 
 
@@ -149,8 +154,15 @@ async def answer(session: Session, frame: SfuAnswer) -> None:
 
 @handles(SfuCandidate)
 async def candidate(session: Session, frame: SfuCandidate) -> None:
-    """Takes note of nothing: an ICE-lite agent learns its peer's addresses from their checks (RFC 8445 section 7.3)."""
-    seat_of(session, frame)
+    """Takes note of nothing where the media server is an ICE-lite agent, which learns its peer's addresses from their
+    checks (RFC 8445 section 7.3). Another engine may want candidates of what is published.
+    """
+    seats, seat = seat_of(session, frame)
+    trickle = getattr(seats.backend, "trickle", None)
+    if trickle is not None:
+        check_size(frame.candidate, CANDIDATE_BYTES, "candidate")
+        async with refusals():
+            await trickle(seat.room, seat.participant, frame.candidate)
 
 
 @handles(Subscribe)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from mana_rtc.media import rtcp
 from mana_rtc.media.payloads import PictureMunger
@@ -17,7 +16,7 @@ from mana_rtc.media.rtp import RtpPacket
 from mana_rtc.media.serial import difference16, difference32
 from mana_rtc.media.uptrack import Layer, UpTrack
 
-#: Packets that can be sent again. At 2.5 Mbit/s a bit more than two seconds.
+#: Packets that can be sent again, a power of two. At 2.5 Mbit/s a bit more than two seconds.
 HISTORY = 512
 #: How often, and after how many seconds at the earliest, one packet is sent again.
 MAX_RESENDS = 8
@@ -27,17 +26,14 @@ CLOCK_TOLERANCE = 1.0
 #: SRs whose time is remembered, to measure the round trip when they are answered.
 REPORTS = 8
 
-#: Sends a packet: payload type with marker bit, sequence number, timestamp, SSRC, payload.
+#: Sends a packet: payload type with marker bit, sequence number without wraps, timestamp, SSRC, payload. No number is
+#: given twice for an SSRC, whatever the publisher does: with SRTP's key it must never encrypt two packets.
 Send = Callable[[int, int, int, int, bytes], None]
 
 
-class Sent(NamedTuple):
-    """A packet as it was sent."""
-
-    number: int
-    timestamp: int
-    marker: int
-    payload: bytes
+#: A packet as it was sent: extended sequence number, timestamp, marker, payload. A bare tuple, as one is made for every
+#: packet that is forwarded.
+Sent = tuple[int, int, bool, bytes]
 
 
 class DownTrack:
@@ -69,14 +65,14 @@ class DownTrack:
         self._munger = PictureMunger()
         self._previous: Layer | None = None
         # Below 32768, so that a receiver that misses the first packets does not take the rest for a wrap.
-        self._highest = 0x10000 + secrets.randbelow(0x8000)
+        self._highest = secrets.randbelow(0x7FFF)
         self._first = 0
         self._offset = 0
         self._timestamp_offset = 0
         self._last_timestamp = 0
         self._history: list[Sent | None] = [None] * (HISTORY if rtx_payload_type >= 0 else 0)
         self._resends: dict[int, tuple[int, float]] = {}
-        self._rtx_sequence = secrets.randbelow(0x8000)
+        self._rtx_number = secrets.randbelow(0x7FFF)
         self._reports: dict[int, float] = {}
 
     # -- Which layer -------------------------------------------------------------------------------------------------
@@ -115,23 +111,54 @@ class DownTrack:
     # -- Forwarding --------------------------------------------------------------------------------------------------
 
     def receive(self, layer: Layer, packet: RtpPacket, now: float) -> None:
-        """Forwards a packet of a layer that this track watches, if it is its turn."""
-        if layer is self.current:
-            if packet.extended < self._first:
-                return
-            if packet.frame.keyframe and self.target is not None and self.target.index < layer.index:
-                # Encoders make keyframes of all layers at once: the smaller one is here in a moment, and the large one
-                # is the last thing that a path needs that has become too narrow for its layer.
-                self._previous = layer
-                self._stop()
-                return
-            self._forward(packet, now)
-        elif layer is self.target and packet.frame.keyframe:
-            self._switch(layer, packet, now)
-            self._forward(packet, now)
-            # The keyframe's beginning may have been missing until now: what came behind it is already here.
-            for later in layer.window.since(packet.extended):
-                self._forward(later, now)
+        """Forwards a packet of a layer that this track watches, if it is its turn.
+
+        This runs for every packet and every subscriber, so it calls little and makes few objects.
+        """
+        frame = packet.frame
+        if layer is not self.current:
+            if layer is self.target and frame.keyframe:
+                self._enter(layer, packet, now)
+            return
+        extended = packet.extended
+        if extended < self._first:
+            return
+        if frame.keyframe and self.target is not layer and self._leave(layer):
+            return
+        number = extended + self._offset
+        payload = packet.payload
+        if frame.picture_id >= 0 or frame.tl0 >= 0:
+            payload = self._munger.rewrite(payload, frame)
+        timestamp = (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        marker = packet.marker
+        if number > self._highest:
+            self._highest = number
+            self._last_timestamp = timestamp
+            self.last_sent = now
+        if self._history:
+            self._history[number & HISTORY - 1] = (number, timestamp, marker, payload)
+        self.packets += 1
+        self.octets += len(payload)
+        self._send(self.payload_type | 0x80 if marker else self.payload_type, number, timestamp, self.ssrc, payload)
+
+    def _leave(self, layer: Layer) -> bool:
+        """A keyframe of the current layer begins, which is not the target: whether not to send it.
+
+        Encoders make keyframes of all layers at once: the smaller one is here in a moment, and the large one is the
+        last thing that a path needs that has become too narrow for its layer.
+        """
+        if self.target is None or self.target.index >= layer.index:
+            return False
+        self._previous = layer
+        self._stop()
+        return True
+
+    def _enter(self, layer: Layer, packet: RtpPacket, now: float) -> None:
+        self._switch(layer, packet, now)
+        self.receive(layer, packet, now)
+        # The keyframe's beginning may have been missing until now: what came behind it is already here.
+        for later in layer.window.since(packet.extended):
+            self.receive(layer, later, now)
 
     def _switch(self, layer: Layer, packet: RtpPacket, now: float) -> None:
         before, self.current = self.current, layer
@@ -171,21 +198,6 @@ class DownTrack:
             guess = self._last_timestamp + 1
         return guess
 
-    def _forward(self, packet: RtpPacket, now: float) -> None:
-        number = packet.extended + self._offset
-        payload = self._munger.rewrite(packet.payload, packet.frame)
-        timestamp = (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        marker = self.payload_type | 0x80 if packet.marker else self.payload_type
-        if number > self._highest:
-            self._highest = number
-            self._last_timestamp = timestamp
-            self.last_sent = now
-        if self._history:
-            self._history[number % HISTORY] = Sent(number, timestamp, packet.marker, payload)
-        self.packets += 1
-        self.octets += len(payload)
-        self._send(marker, number & 0xFFFF, timestamp, self.ssrc, payload)
-
     # -- Sending again -----------------------------------------------------------------------------------------------
 
     def nack(self, sequences: Iterable[int], now: float) -> int:
@@ -198,7 +210,7 @@ class DownTrack:
             self.nacked += 1
             number = self._highest + difference16(sequence, self._highest & 0xFFFF)
             sent = self._history[number % HISTORY]
-            if sent is None or sent.number != number:
+            if sent is None or sent[0] != number:
                 continue
             times, last = self._resends.get(number, (0, float("-inf")))
             if times >= MAX_RESENDS or now - last < interval:
@@ -211,10 +223,11 @@ class DownTrack:
         return size
 
     def _resend(self, sent: Sent) -> int:
-        self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-        marker = self.rtx_payload_type | 0x80 if sent.marker else self.rtx_payload_type
-        payload = (sent.number & 0xFFFF).to_bytes(2) + sent.payload
-        self._send(marker, self._rtx_sequence, sent.timestamp, self.rtx_ssrc, payload)
+        number, timestamp, marker, original = sent
+        self._rtx_number += 1
+        payload = (number & 0xFFFF).to_bytes(2) + original
+        payload_type = self.rtx_payload_type | 0x80 if marker else self.rtx_payload_type
+        self._send(payload_type, self._rtx_number, timestamp, self.rtx_ssrc, payload)
         return len(payload)
 
     def probe(self, size: int) -> int:
@@ -227,7 +240,7 @@ class DownTrack:
         number = self._highest
         while done < size and self._history and number > self._highest - 32:
             sent = self._history[number % HISTORY]
-            if sent is None or sent.number != number:
+            if sent is None or sent[0] != number:
                 break
             done += self._resend(sent)
             number -= 1

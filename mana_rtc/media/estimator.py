@@ -36,6 +36,8 @@ BASE_LIFETIME = 10.0
 OVERUSE_TIME = 0.010
 #: Seconds over which the acknowledged rate is measured.
 ACKED_WINDOW = 0.5
+#: The same by the sender's clock: a queue that fills takes this many times longer.
+OWN_WINDOWS = 4
 DECREASE, GENTLE_DECREASE, MOST_DECREASE = 0.85, 0.95, 0.5
 #: See ``BandwidthEstimator._decreased``.
 STRETCHED, NEARLY_ALL, LASTING = 1.15, 0.7, 0.25
@@ -205,7 +207,11 @@ class BandwidthEstimator:
             self._queue.packet(sent[1], arrival)
             overused = overused or self._detector.usage is Usage.OVER
         overused = overused or (bool(arrived) and self._queue.standing)
-        while self._acked and self._acked[-1][0] - self._acked[0][0] > ACKED_WINDOW:
+        # By our own clock as well: a receiver whose clock stands still or jumps must not fill the memory.
+        while self._acked and (
+            self._acked[-1][0] - self._acked[0][0] > ACKED_WINDOW
+            or self._acked[-1][2] - self._acked[0][2] > OWN_WINDOWS * ACKED_WINDOW
+        ):
             self._acked_bytes -= self._acked.popleft()[1]
         self.usage = Usage.OVER if overused else self._detector.usage
         if self.usage is not Usage.OVER:

@@ -13,12 +13,15 @@ from mana_rtc.media import sdp
 from mana_rtc.media.sdp import Codec, Description, SdpError, Section
 
 #: Extensions that are understood in what publishers send, and their ids in what subscribers are sent.
-PUBLISH_EXTENSIONS = (sdp.MID_URI, sdp.RID_URI, sdp.REPAIRED_RID_URI, sdp.AUDIO_LEVEL_URI, sdp.TRANSPORT_CC_URI)
+PUBLISH_EXTENSIONS = (sdp.MID_URI, sdp.RID_URI, sdp.REPAIRED_RID_URI, sdp.AUDIO_LEVEL_URI)
 ABS_SEND_TIME_ID, TRANSPORT_CC_ID = 2, 3
 VIDEO_FEEDBACK = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
 #: Payload types that subscribers are offered: the codec's, and that of its retransmissions.
 SUBSCRIBE_TYPES = {"opus": (111, -1), "VP8": (96, 97), "H264": (102, 103), "VP9": (98, 99)}
 SCTP_PORT = 5000
+#: Profiles of H264 that are forwarded, the one that every browser decodes first: constrained baseline, baseline, main,
+#: high, constrained high.
+H264_PROFILES = ("42e0", "4200", "4d00", "6400", "640c")
 
 
 @dataclass(frozen=True)
@@ -98,24 +101,35 @@ def _accept(section: Section, video_codecs: Sequence[str]) -> Accepted | None:
     if section.port == 0 or not section.rtcp_mux:
         return None
     if section.kind == "audio":
-        codec = next((one for one in section.codecs.values() if one.name.lower() == "opus"), None)
+        codec = next((one for one in section.codecs.values() if one.rtpmap.lower() == "opus/48000/2"), None)
     elif section.kind == "video":
         codec = _video_codec(section, video_codecs)
     else:
         return None
     if codec is None:
         return None
-    extensions = {uri: section.extensions[uri] for uri in PUBLISH_EXTENSIONS if uri in section.extensions}
+    # A publisher that has no transport-cc is told what its path takes by REMB, which needs the times of sending.
+    told = (sdp.TRANSPORT_CC_URI,) if numbers_packets(section, codec) else (sdp.ABS_SEND_TIME_URI,)
+    extensions = {uri: section.extensions[uri] for uri in (*PUBLISH_EXTENSIONS, *told) if uri in section.extensions}
     return Accepted(section, codec, section.rtx_for(codec.payload_type), section.rids, extensions)
+
+
+def numbers_packets(section: Section, codec: Codec) -> bool:
+    """Whether a section's sender takes feedback of transport-cc."""
+    return sdp.TRANSPORT_CC_URI in section.extensions and "transport-cc" in codec.feedback
 
 
 def _video_codec(section: Section, names: Sequence[str]) -> Codec | None:
     for name in names:
-        matching = [one for one in section.codecs.values() if one.name.lower() == name.lower()]
+        matching = [one for one in section.codecs.values() if one.rtpmap.lower() == f"{name.lower()}/90000"]
         if name == "H264":
-            # Packets of more than one NAL unit, and the profile that every browser decodes.
-            matching = [one for one in matching if one.parameter("packetization-mode") == "1"]
-            matching.sort(key=lambda one: not (one.parameter("profile-level-id") or "").lower().startswith("42e0"))
+            # Packets of more than one NAL unit, and best the profile that every browser decodes.
+            matching = [
+                one
+                for one in matching
+                if one.parameter("packetization-mode") == "1" and h264_profile(one) in H264_PROFILES
+            ]
+            matching.sort(key=lambda one: H264_PROFILES.index(h264_profile(one)))
         elif name == "VP9":
             matching = [one for one in matching if one.parameter("profile-id") in (None, "0")]
         if matching:
@@ -123,6 +137,25 @@ def _video_codec(section: Section, names: Sequence[str]) -> Codec | None:
             chosen.name = name
             return chosen
     return None
+
+
+def h264_profile(codec: Codec) -> str:
+    """The profile and its constraints, without the level (RFC 6184 section 8.1): four hexadecimal digits."""
+    return (codec.parameter("profile-level-id") or "42000a")[:4].lower()
+
+
+def offered_parameters(name: str, codec: Codec) -> str:
+    """The format parameters with which a publisher's codec is offered to subscribers.
+
+    Few and of our own making: a section can be used again only for the same parameters, and has its place for ever, so
+    a publisher that thinks of new ones again and again would use up everybody's sections.
+    """
+    if name == "opus":
+        stereo = "1" in (codec.parameter("stereo"), codec.parameter("sprop-stereo"))
+        return "minptime=10;useinbandfec=1" + (";stereo=1" if stereo else "")
+    if name == "H264":
+        return f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={h264_profile(codec)}1f"
+    return "profile-id=0" if name == "VP9" else ""
 
 
 def _answer_section(accepted: Accepted, transport: TransportParameters) -> list[str]:
@@ -137,7 +170,8 @@ def _answer_section(accepted: Accepted, transport: TransportParameters) -> list[
     if section.reduced_size:
         lines.append("a=rtcp-rsize")
     lines += [f"a=extmap:{identifier} {uri}" for uri, identifier in accepted.extensions.items()]
-    feedback = [one for one in codec.feedback if one in VIDEO_FEEDBACK and one != "goog-remb"]
+    unused = "goog-remb" if numbers_packets(section, codec) else "transport-cc"
+    feedback = [one for one in codec.feedback if one in VIDEO_FEEDBACK and one != unused]
     lines += _codec_lines(codec, feedback, accepted.rtx_payload_type)
     if accepted.rids:
         lines += [f"a=rid:{rid} recv" for rid in accepted.rids]

@@ -28,6 +28,8 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 _TOKEN = re.compile(r"[A-Za-z0-9_.+/=~!#$%&'*^`{|}-]{1,256}")
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/]+")
+#: Control characters, which some readers of a description take for the end of a line, and halves of characters.
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){15,63}")
 
 
@@ -116,7 +118,10 @@ def parse(text: str) -> Description:
     """Reads an offer or answer. Raises ``SdpError``."""
     if len(text) > MAX_LENGTH:
         raise SdpError("The description is too long.")
-    lines = text.replace("\r\n", "\n").split("\n")
+    text = text.replace("\r\n", "\n")
+    if _NO_TEXT.search(text):
+        raise SdpError("The description has characters that belong in none.")
+    lines = text.split("\n")
     if len(lines) > MAX_LINES:
         raise SdpError("The description has too many lines.")
     if lines[0].strip() != "v=0":
@@ -257,8 +262,10 @@ class _Reader:
         if len(parts) < 2:
             raise SdpError("a=extmap is malformed.")
         identifier = _number(parts[0].partition("/")[0], 255)
-        if not identifier or len(section.extensions) >= 64:
+        if not identifier or identifier == 15 or len(section.extensions) >= 64:  # 15 is reserved (RFC 8285)
             raise SdpError("a=extmap is malformed.")
+        if any(identifier == other for uri, other in section.extensions.items() if uri != parts[1]):
+            raise SdpError("Two header extensions have one id.")
         section.extensions[parts[1]] = identifier
 
     def rid(self, section: Section, value: str) -> None:

@@ -33,6 +33,30 @@ class Feedback(NamedTuple):
     arrivals: list[tuple[int, float | None]]
 
 
+#: Seconds after which the 24 bits of a reference time begin anew.
+PERIOD = (1 << 24) * REFERENCE_TICK
+
+
+class ArrivalClock:
+    """Arrival times of one receiver, which go on where its reference time begins anew, every 12.4 days of its clock."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        self._last: float | None = None
+
+    def unwrap(self, arrivals: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
+        """Arrivals as ``parse`` gives them, on a clock without jumps."""
+        first = next((at for _, at in arrivals if at is not None), None)
+        if first is None:
+            return arrivals
+        if self._last is not None:
+            self._offset += round((self._last - first - self._offset) / PERIOD) * PERIOD
+        self._last = first + self._offset
+        if not self._offset:
+            return arrivals
+        return [(number, at if at is None else at + self._offset) for number, at in arrivals]
+
+
 def parse(body: bytes) -> Feedback:
     """What a feedback packet says. Raises ``ValueError`` if it is malformed."""
     if len(body) < 8:

@@ -50,8 +50,8 @@ def start(room: Any, user: Any, *, call_id: str | None = None, payload: Any = No
             if begun is not None:
                 return begun
             continue
-        if live.started_by_id == person.pk and live.key == call_id:
-            return live
+        if live.started_by_id == person.pk and live.key == call_id and not leg.session_id:
+            return live  # a device that says it again takes its place by this session, as with an answer
         try:
             return answer(live.key, person, payload=payload, leg=leg)
         except ManaError:

@@ -1,10 +1,10 @@
-"""Who gets media from the SFU, and to whom somebody may signal directly."""
+"""Who gets media from the SFU, to whom somebody may signal directly, and who gets the keys of encrypted media."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mana.accounts.stores import Person, person, resolve
+from mana.accounts.stores import Person, people, person, resolve
 from mana.messaging.models import Room
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.models import Session as SessionRow
@@ -47,6 +47,22 @@ def relay_target(room_key: str, sender: Person, to: str, *, session_of: Any = No
         raise _nobody()
     policy().may_reach(sender, room)
     return Target(other.user_id, session_id)
+
+
+def key_targets(room_key: str, call_id: str, sender: Person, session_id: str) -> dict[str, str]:
+    """The others in a call, and the sessions that they are in it with: user ids on the wire to ids of sessions.
+
+    Raises ``ManaError``: ``not_found`` or ``not_a_member`` for the room, ``conflict`` unless ``session_id`` is in the
+    call.
+    """
+    stores.standing(room_key, sender)
+    call = stores.live_in(room_key)
+    rows = list(stores.joined_in(call)) if call is not None and call.key == call_id else []
+    if not any(row.user_id == sender.pk and row.session_id == session_id for row in rows):
+        raise ManaError(ErrorCode.CONFLICT, "You are not in this call.")
+    known = people([row.user_id for row in rows])
+    others = [row for row in rows if row.user_id in known and row.user_id != sender.pk and row.session_id]
+    return {known[row.user_id].user_id: row.session_id for row in others}
 
 
 def _user_of(session_id: str) -> Any:

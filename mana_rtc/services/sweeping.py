@@ -22,11 +22,14 @@ logger = logging.getLogger("mana.rtc")
 State, Reason = CallParticipant.State, Call.Reason
 
 
-def sweep() -> bool:
-    """Looks once at all calls that go on; whether there are any."""
+def sweep(*, vanished: bool = True) -> bool:
+    """Looks once at all calls that go on; whether there are any. Without ``vanished``, nobody is taken for gone."""
     if not stores.anything_live():
         return False
-    for found, act in ((stores.unanswered, _missed), (stores.unrenewed, _vanished), (stores.strangers, _may_not)):
+    looks = [(stores.unanswered, _missed), (stores.strangers, _may_not)]
+    if vanished:
+        looks.append((stores.unrenewed, _vanished))
+    for found, act in looks:
         for call_pk in set(found().values_list("call_id", flat=True)):
             _again(act, call_pk)
     for call_pk in stores.across_blocks():

@@ -108,6 +108,7 @@ class Change:
         row.seen_at = Now()
         row.joined_at, row.left_at = timezone.now(), None
         row.is_muted, row.has_camera, row.shares_screen, row.pinned = False, camera, False, ""
+        row.is_recording = False
         try:
             with transaction.atomic():
                 row.save(force_insert=is_new)
@@ -136,7 +137,7 @@ class Change:
             row.left_at = timezone.now()
         elif state == State.MISSED:
             self._missed.append(row.user_id)
-        row.state, row.busy_as, row.shares_screen = state, None, False
+        row.state, row.busy_as, row.shares_screen, row.is_recording = state, None, False, False
         self.touch(row)
 
     def end(self, reason: str) -> None:

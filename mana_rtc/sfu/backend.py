@@ -106,9 +106,11 @@ class LayersWanted(Event, kw_only=True):
 
 
 class TransportLost(Event, kw_only=True):
-    """A participant's transport is dead: the client must make a new one to publish or to receive again."""
+    """A participant's transport is dead: the client must make a new one to publish or to receive again. ``seat``: both
+    are, and the server knows them no more, as when a worker died; the client joins anew.
+    """
 
-    peer: Literal["publish", "subscribe"]
+    peer: Literal["publish", "subscribe", "seat"]
     reason: str
 
 

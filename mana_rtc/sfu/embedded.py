@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from mana_rtc.sfu.backend import Event, Joined, Listener, ParticipantInfo, SfuError, Source, Wish
 from mana_rtc.sfu.config import SfuConfig
 from mana_rtc.sfu.engine import Engine
+from mana_rtc.sfu.meter import Meter
 
 logger = logging.getLogger("mana.rtc")
 T = TypeVar("T")
@@ -46,11 +47,17 @@ class EmbeddedSfu:
         self._engine: Engine | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None
+        self._stopped = False
+        #: What the engine has to do; ``None`` until it runs.
+        self.meter: Meter | None = None
 
     def start(self) -> None:
         """Starts the thread, if it does not run. Blocks for the moment that binding takes. Raises ``SfuError``."""
         with self._lock:
-            if self._thread is None:
+            is_dead = self._thread is None or not self._thread.is_alive()
+            if self._engine is None and is_dead and not self._stopped:  # also when it could not bind before
+                self._started.clear()
+                self._failure = None
                 self._thread = threading.Thread(target=self._run, name="mana-rtc-media", daemon=True)
                 self._thread.start()
         self._started.wait(START_TIMEOUT)
@@ -65,9 +72,10 @@ class EmbeddedSfu:
         except BaseException as error:
             logger.exception("The media server could not be started.")
             self._failure = error
-            self._started.set()
             loop.close()
+            self._started.set()
             return
+        self.meter = Meter(engine)
         self._engine = engine
         self._started.set()
         try:
@@ -89,11 +97,12 @@ class EmbeddedSfu:
             logger.exception("An event of the SFU could not be handed over.")
 
     def stop(self) -> None:
-        """Ends the thread. Blocks until it did."""
+        """Ends the thread, for good. Blocks until it did."""
+        self._stopped = True
         if self._thread is not None and self._loop is not None and self._engine is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(STOP_TIMEOUT)
-            self._engine = None
+            self._engine = self.meter = None
 
     @property
     def port(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mana_rtc.media import negotiation, rtcp, rtp, sdp
 from mana_rtc.media.negotiation import Accepted, TransportParameters
+from mana_rtc.media.remote import RemoteEstimator
 from mana_rtc.media.rtp import RtpPacket
 from mana_rtc.media.twcc import FeedbackRecorder
 from mana_rtc.media.uptrack import Layer, UpTrack
@@ -68,7 +69,11 @@ class Publisher:
         self._declared: dict[int, tuple[PublishedTrack, bool]] = {}
         self._extensions: dict[str, int] = {}
         self._mid_id = self._rid_id = self._repaired_id = self._transport_cc_id = -1
+        self._send_time_id = -1
         self._recorder = FeedbackRecorder()
+        self._remote = RemoteEstimator(
+            start=config.start_bitrate, minimum=config.min_bitrate, maximum=config.max_bitrate
+        )
         self._version = 0
         self._strays = 0
         self._next_transport_cc = 0.0
@@ -122,6 +127,7 @@ class Publisher:
         self._rid_id = known.get(sdp.RID_URI, -1)
         self._repaired_id = known.get(sdp.REPAIRED_RID_URI, -1)
         self._transport_cc_id = known.get(sdp.TRANSPORT_CC_URI, -1)
+        self._send_time_id = known.get(sdp.ABS_SEND_TIME_URI, -1) if self._transport_cc_id < 0 else -1
         for mid, accepted in kept.items():
             if mid not in self.tracks:
                 self._add(mid, accepted, sources.get(mid))
@@ -153,6 +159,7 @@ class Publisher:
 
     def _declare(self, track: PublishedTrack, accepted: Accepted) -> None:
         """SSRCs that the offer names need no header extension to be known."""
+        self._declared = {ssrc: one for ssrc, one in self._declared.items() if one[0] is not track}
         if accepted.rids:
             return
         for ssrc in accepted.section.ssrcs:
@@ -177,6 +184,8 @@ class Publisher:
             number = packet.extensions.get(self._transport_cc_id)
             if number is not None and len(number) == 2:
                 self._recorder.received(number[0] << 8 | number[1], now)
+        elif self._send_time_id >= 0:
+            self._remote.received(packet.extensions.get(self._send_time_id, b""), len(data), now)
         receiver = self._receivers.get(packet.ssrc) or self._bind(packet)
         if receiver is not None:
             receiver(packet, now)
@@ -256,6 +265,9 @@ class Publisher:
             media = next(iter(self._layers), 0)
             for body in self._recorder.feedback() if media else ():
                 transport.send_rtcp(rtcp.transport_feedback(self._ssrc, media, body))
+        if bitrate := self._remote.due(now):
+            # A compound packet begins with a report (RFC 3550 section 6.1); empty, as the reports have their own time.
+            transport.send_rtcp(rtcp.receiver_report(self._ssrc, ()) + rtcp.remb(self._ssrc, bitrate, [*self._layers]))
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self._report(now)

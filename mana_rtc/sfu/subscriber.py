@@ -31,7 +31,10 @@ RESEND_SHARE, RESEND_MINIMUM, RESEND_BURST = 0.3, 100_000, 32_768
 #: Sections that one subscriber may have been offered in its life: tracks come and go in those that are free.
 MAX_SECTIONS = 120
 
-_TRANSPORT_CC_HEADER = Struct("!BBHIIHHBHB")
+#: A header with the transport-wide number: two bytes, sequence number, timestamp; SSRC and what never changes of the
+#: extension; the number and padding.
+_TRANSPORT_CC_HEADER = Struct("!HHI9sHx")
+_TRANSPORT_CC_REST = Struct("!IHHB")
 _ABS_SEND_TIME_HEADER = Struct("!BBHIIHHI")
 _PLAIN_HEADER = Struct("!BBHII")
 
@@ -67,6 +70,9 @@ class Subscriber:
         self.wanted = 0.0
         self._clock = room.clock
         self._by_ssrc: dict[int, DownTrack] = {}
+        self._rests: dict[int, bytes] = {}
+        self._last_ssrc = secrets.randbits(32)
+        self._arrivals = twcc.ArrivalClock()
         self._version = 0
         self._unanswered: int | None = None
         self._dirty = False
@@ -83,7 +89,8 @@ class Subscriber:
     def add(self, track: PublishedTrack) -> None:
         """Offers a track, in a section that is free or a new one."""
         up, codec = track.up, track.accepted.codec
-        key = (up.kind, up.codec, codec.parameters)
+        parameters = negotiation.offered_parameters(up.codec, codec)
+        key = (up.kind, up.codec, parameters)
         slot = next(
             (one for one in self.slots if one.track is None and (one.kind, one.codec, one.parameters) == key), None
         )
@@ -91,7 +98,7 @@ class Subscriber:
             if len(self.slots) >= MAX_SECTIONS:
                 logger.warning("A subscriber has no section left for another track.")
                 return
-            slot = Slot(str(len(self.slots)), up.kind, up.codec, codec.parameters, codec.clock_rate, codec.channels)
+            slot = Slot(str(len(self.slots)), up.kind, up.codec, parameters, codec.clock_rate, codec.channels)
             self.slots.append(slot)
         payload_type, rtx_type = negotiation.SUBSCRIBE_TYPES[up.codec]
         rtx_ssrc = self._new_ssrc() if rtx_type >= 0 else 0
@@ -116,15 +123,17 @@ class Subscriber:
                 self._by_ssrc.pop(slot.down.ssrc, None)
                 leaving = [slot.down.ssrc, slot.down.rtx_ssrc] if slot.down.rtx_ssrc else [slot.down.ssrc]
                 self.transport.send_rtcp(rtcp.receiver_report(self._ssrc, ()) + rtcp.goodbye(leaving))
+                for ssrc in leaving:
+                    self._rests.pop(ssrc, None)
                 slot.track = slot.down = None
                 slot.answered = False
                 self.negotiate()
 
     def _new_ssrc(self) -> int:
-        while True:
-            ssrc = secrets.randbits(32)
-            if ssrc and ssrc not in self._by_ssrc:
-                return ssrc
+        # One after the other: none comes twice under one key, without a memory of all that there were.
+        ssrc = self._last_ssrc = (self._last_ssrc + 1) & 0xFFFFFFFF or 1
+        self._rests[ssrc] = _TRANSPORT_CC_REST.pack(ssrc, 0xBEDE, 1, TRANSPORT_CC_ID << 4 | 1)
+        return ssrc
 
     # -- Negotiation -------------------------------------------------------------------------------------------------
 
@@ -182,13 +191,12 @@ class Subscriber:
 
     # -- Sending -----------------------------------------------------------------------------------------------------
 
-    def _send(self, marker_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> None:
+    def _send(self, marker_type: int, index: int, timestamp: int, ssrc: int, payload: bytes) -> None:
+        sequence = index & 0xFFFF
         if self._extension == TRANSPORT_CC_ID:
             number = self._number = (self._number + 1) & 0xFFFF
-            header = _TRANSPORT_CC_HEADER.pack(
-                0x90, marker_type, sequence, timestamp, ssrc, 0xBEDE, 1, TRANSPORT_CC_ID << 4 | 1, number, 0
-            )
-            size = self.transport.send_rtp(header, payload, ssrc, sequence)
+            header = _TRANSPORT_CC_HEADER.pack(0x9000 | marker_type, sequence, timestamp, self._rests[ssrc], number)
+            size = self.transport.send_rtp(header, payload, ssrc, index)
             if size:
                 self.estimator.sent(number, size, self._clock())
                 if self.prober.active:
@@ -199,10 +207,10 @@ class Subscriber:
             header = _ABS_SEND_TIME_HEADER.pack(
                 0x90, marker_type, sequence, timestamp, ssrc, 0xBEDE, 1, (ABS_SEND_TIME_ID << 4 | 2) << 24 | moment
             )
-            self.transport.send_rtp(header, payload, ssrc, sequence)
+            self.transport.send_rtp(header, payload, ssrc, index)
         else:
             header = _PLAIN_HEADER.pack(0x80, marker_type, sequence, timestamp, ssrc)
-            self.transport.send_rtp(header, payload, ssrc, sequence)
+            self.transport.send_rtp(header, payload, ssrc, index)
 
     def _resend(self, down: DownTrack, sequences: tuple[int, ...], now: float) -> None:
         """Sends again what is missed, within a share of the bandwidth: repeats into a full queue lose more still."""
@@ -284,6 +292,11 @@ class Subscriber:
         bitrates = [layer.bitrate(now) if layer.is_available(now) else None for layer in up.layers]
         current = slot.down.current.index if slot.down.current is not None else -1
         limit = min(wish.max_layer, len(up.layers) - 1) if wish.enabled else -1
+        live = [layer.index for layer in up.layers if layer.is_live(now)]
+        if current < 0 and live:
+            # The first picture comes from what is sent. A better layer may have to begin first, or never does: browsers
+            # leave out those that a small camera or a narrow path has no use for.
+            limit = min(limit, live[-1])
         return Candidate(info.id, up.kind, priority, bitrates, limit, current)
 
     # -- The transport's events --------------------------------------------------------------------------------------
@@ -315,7 +328,7 @@ class Subscriber:
                             down.report_block(block, now)
 
     def _feedback(self, body: bytes, now: float) -> None:
-        arrived = self.estimator.feedback(twcc.parse(body).arrivals, now)
+        arrived = self.estimator.feedback(self._arrivals.unwrap(twcc.parse(body).arrivals), now)
         if rate := self.prober.feedback(arrived):
             if rate > self.estimator.estimate:
                 self.prober.succeeded()

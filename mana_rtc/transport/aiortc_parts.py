@@ -18,16 +18,20 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile, certif
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 from OpenSSL import SSL
 
+from mana_rtc.transport import sctp_check
+
 logger = logging.getLogger("mana.rtc")
 
 #: DTLS 1.2: record boundaries can be seen, which version 1.3 hides.
 DTLS_1_2 = 0xFEFD
 #: Bytes of a datagram that carries handshake records.
 MAX_HANDSHAKE_DATAGRAM = 1200
-#: Bytes that an association may hold of messages that are not complete, and fragments out of order. A peer that
-#: ignores the receive window is cut off.
+#: Bytes that an association may hold of messages that are not complete, fragments out of order or without their rest,
+#: which aiortc looks through again for every one that comes, and streams that were ever used. A peer that ignores the
+#: receive window is cut off.
 MAX_REASSEMBLY = 2 * 1024 * 1024
-MAX_MISORDERED = 4096
+MAX_MISORDERED = 1024
+MAX_STREAMS = 1024
 DIGESTS = ("sha-256", "sha-384", "sha-512")
 _ALERT = 21
 
@@ -293,13 +297,20 @@ class Association:
         if self.failed:
             return
         try:
+            sctp_check.check(data)
             run(self._sctp._handle_data(data))
         except Exception as error:  # the parser of a whole protocol, fed by a peer
             logger.info("A peer's SCTP packet was refused: %s", type(error).__name__)
             self.abort()
             return
         waiting = 1024 * 1024 - self._sctp._advertised_rwnd
-        if waiting > MAX_REASSEMBLY or len(self._sctp._sack_misordered) > MAX_MISORDERED:
+        streams = self._sctp._inbound_streams
+        if (
+            waiting > MAX_REASSEMBLY
+            or len(self._sctp._sack_misordered) > MAX_MISORDERED
+            or len(streams) > MAX_STREAMS
+            or sum(len(one.reassembly) for one in streams.values()) > MAX_MISORDERED
+        ):
             logger.info("A peer sent more fragments than the window allows.")
             self.abort()
 

@@ -112,11 +112,11 @@ class IceLite:
         if generation.remote_ufrag and theirs != generation.remote_ufrag:
             return False
         self.last_heard = path.last_seen = now
+        self._learn(path)  # whatever the answer: they are bounded, and closed with the peer
         if stun.ICE_CONTROLLED in message.attributes:
             path.send(stun.role_conflict(message.transaction, generation.pwd))
             return True
         path.send(stun.binding_response(message.transaction, path.address, generation.pwd))
-        self._learn(path)
         if stun.USE_CANDIDATE in message.attributes:
             self._nominate(path, generation, now)
         return True

@@ -64,9 +64,7 @@ class Mux:
     async def _bind(self) -> None:
         for address in self._addresses:
             if self._config.udp:
-                endpoint = UdpEndpoint(
-                    self._loop, (address, self.port), self._unrouted, accelerated=self._config.accelerated
-                )
+                endpoint = UdpEndpoint(self._loop, (address, self.port), self._unrouted)
                 self._udp.append(endpoint)
                 self.port = self.port or endpoint.local[1]
             if self._config.tcp:

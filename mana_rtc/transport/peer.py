@@ -19,6 +19,9 @@ logger = logging.getLogger("mana.rtc")
 
 #: DTLS datagrams that wait for the peer's description, which may come by a slower way.
 EARLY_DATAGRAMS = 4
+#: SSRCs that a peer may have sent from in its life, in RTP and RTCP: libsrtp remembers every one and looks for them one
+#: after the other.
+MAX_SSRCS = 1024
 
 
 class PeerHandler(Protocol):
@@ -83,6 +86,7 @@ class PeerTransport:
         self._dtls: Dtls | None = None
         self._srtp: Srtp | None = None
         self._early: list[bytes] = []
+        self._ssrcs: set[bytes] = set()
         self._sctp: Section | None = None
         self.association: Association | None = None
         register(self, self.ice.current)
@@ -134,9 +138,12 @@ class PeerTransport:
             counters = self.counters
             try:
                 if is_rtcp(data):
-                    self._handler.rtcp_received(srtp.unprotect_rtcp(data), now)
+                    plain, ssrc, received = srtp.unprotect_rtcp(data), data[4:8], self._handler.rtcp_received
                 else:
-                    self._handler.rtp_received(srtp.unprotect(data), now)
+                    plain, ssrc, received = srtp.unprotect(data), data[8:12], self._handler.rtp_received
+                if ssrc not in self._ssrcs and not self._admit(ssrc):
+                    return
+                received(plain, now)
             except (SrtpError, ValueError):
                 counters.refused += 1
                 return
@@ -149,6 +156,14 @@ class PeerTransport:
                     self._early.append(data)
                 return
             self._receive_dtls(data)
+
+    def _admit(self, ssrc: bytes) -> bool:
+        """An SSRC was authentic for the first time; whether the peer may have one more."""
+        self._ssrcs.add(ssrc)
+        if len(self._ssrcs) > MAX_SSRCS:
+            self.close("too_many_streams")
+            return False
+        return True
 
     def receive_request(self, path: Path, message: stun.Message, now: float) -> bool:
         """A binding request with a user name of ours; whether it was authentic."""
@@ -200,13 +215,13 @@ class PeerTransport:
         if path is not None:
             path.send(data)
 
-    def send_rtp(self, header: bytes, payload: bytes, ssrc: int, sequence: int) -> int:
-        """Encrypts and sends an RTP packet; the bytes sent, 0 if it could not be."""
+    def send_rtp(self, header: bytes, payload: bytes, ssrc: int, index: int) -> int:
+        """Encrypts and sends an RTP packet (see ``srtp.Protect``); the bytes sent, 0 if it could not be."""
         srtp, path = self._srtp, self.ice.selected
         if srtp is None or path is None or len(header) + len(payload) > MAX_PLAIN:
             return 0
         try:
-            data = srtp.protect(header, payload, ssrc, sequence)
+            data = srtp.protect(header, payload, ssrc, index)
         except SrtpError:
             return 0  # too far behind what was sent already
         path.send(data)

@@ -25,9 +25,12 @@ SrtpError = LibsrtpError
 
 
 class Protect(Protocol):
-    """Encrypts an RTP packet: ``header`` (12 bytes and extensions) and ``payload`` to the datagram."""
+    """Encrypts an RTP packet: ``header`` (12 bytes and extensions) and ``payload`` to the datagram.
 
-    def __call__(self, header: bytes, payload: bytes, ssrc: int, sequence: int) -> bytes:
+    ``index`` is the sequence number without wraps, below 2^15 for the first packet of an SSRC (RFC 3711 section 3.3.1).
+    """
+
+    def __call__(self, header: bytes, payload: bytes, ssrc: int, index: int) -> bytes:
         """The encrypted packet."""
 
 
@@ -43,9 +46,9 @@ class Srtp:
         self.unprotect = self._receive.unprotect
         self.unprotect_rtcp = self._receive.unprotect_rtcp
         self.protect_rtcp = self._send.protect_rtcp
-        self.protect: Protect = GcmSender(keys) if self.accelerated else self._protect
+        self.protect: Protect = GcmSender(keys).protect if self.accelerated else self._protect
 
-    def _protect(self, header: bytes, payload: bytes, ssrc: int, sequence: int) -> bytes:
+    def _protect(self, header: bytes, payload: bytes, ssrc: int, index: int) -> bytes:
         protected: bytes = self._send.protect(header + payload)
         return protected
 
@@ -57,22 +60,20 @@ def _policy(keys: SrtpKeys, key: bytes, direction: int) -> Policy:
 
 
 class GcmSender:
-    """Encrypts RTP with AES-GCM (RFC 7714 section 8). Every sequence number of an SSRC may be used once only."""
+    """Encrypts RTP with AES-GCM (RFC 7714 section 8).
+
+    An index of an SSRC may be used once only: two packets of one nonce would give the key away. The caller must see to
+    that; it can't be guessed here from the 16 bits of a sequence number, which a publisher may have jump as it likes.
+    """
 
     def __init__(self, keys: SrtpKeys) -> None:
         master, salt = keys.send[: keys.key_length], keys.send[keys.key_length :]
         self._encrypt = AESGCM(derive(master, salt, 0x00, keys.key_length)).encrypt
         self._salt = int.from_bytes(derive(master, salt, 0x02, 12))
-        #: The highest index (rollover counter and sequence number) of each SSRC.
-        self._indexes: dict[int, int] = {}
 
-    def __call__(self, header: bytes, payload: bytes, ssrc: int, sequence: int) -> bytes:
-        highest = self._indexes.get(ssrc, sequence)
-        index = highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
-        if index >= highest:
-            self._indexes[ssrc] = index
-        nonce = (ssrc << 48 | index) ^ self._salt
-        return header + self._encrypt(nonce.to_bytes(12), payload, header)
+    def protect(self, header: bytes, payload: bytes, ssrc: int, index: int) -> bytes:
+        """Encrypts a packet (see ``Protect``)."""
+        return header + self._encrypt(((ssrc << 48 | index) ^ self._salt).to_bytes(12), payload, header)
 
 
 def derive(master: bytes, salt: bytes, label: int, length: int) -> bytes:

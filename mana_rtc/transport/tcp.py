@@ -32,6 +32,7 @@ class TcpPath(asyncio.Protocol):
     def __init__(self, endpoint: TcpEndpoint) -> None:
         self._endpoint = endpoint
         self._buffer = bytearray()
+        self._closed = False
         self._transport: asyncio.Transport | None = None
         self._proof_timer: asyncio.TimerHandle | None = None
         self.address: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104  not known before it is connected
@@ -42,9 +43,7 @@ class TcpPath(asyncio.Protocol):
         """Waits for a check."""
         self._transport = cast("asyncio.Transport", transport)
         self.address = transport.get_extra_info("peername")[:2]
-        if not self._endpoint.admit(self):
-            transport.close()
-            return
+        self._endpoint.admit(self)
         self._proof_timer = self._endpoint.loop.call_later(PROOF_TIMEOUT, self._give_up)
 
     def _give_up(self) -> None:
@@ -53,6 +52,8 @@ class TcpPath(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes frames out of the stream."""
+        if self._closed:
+            return
         buffer = self._buffer
         buffer += data
         now = monotonic()
@@ -98,11 +99,16 @@ class TcpPath(asyncio.Protocol):
         transport.write(len(data).to_bytes(2) + data)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection. What it sent and was not read yet is forgotten."""
+        self._closed = True
+        self._buffer.clear()
         if self._proof_timer is not None:
             self._proof_timer.cancel()
         if self._transport is not None:
-            self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()  # a peer that reads nothing must not keep it open
+            else:
+                self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -126,13 +132,14 @@ class TcpEndpoint:
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    def admit(self, path: TcpPath) -> bool:
-        """A new connection; whether there is room for one more that has proved nothing."""
+    def admit(self, path: TcpPath) -> None:
+        """A new connection that has proved nothing. Of too many the oldest goes: an honest one proves itself soon."""
         if len(self._unproven) >= MAX_UNPROVEN:
-            return False
+            oldest = next(iter(self._unproven))
+            self.gone(oldest)
+            oldest.close()
         self._unproven[path] = None
         self.paths.add(path)
-        return True
 
     def proven(self, path: TcpPath) -> None:
         """It belongs to somebody."""

@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mana_rtc.transport import sendmmsg
 
@@ -22,7 +22,7 @@ READ_SIZE = 2048
 #: Bytes that the kernel is asked to keep for us in each direction; it may give less.
 SOCKET_BUFFER = 4 * 1024 * 1024
 #: Datagrams that wait for the end of the batch.
-SEND_BATCH = 64
+SEND_BATCH = sendmmsg.BATCH
 
 Address = tuple[str, int]
 #: Called with (endpoint, remote address, datagram, now) for what is not from a known address, and for all STUN.
@@ -32,18 +32,22 @@ Unrouted = Callable[["UdpEndpoint", Address, bytes, float], None]
 class UdpPath:
     """A remote address at one of our sockets (see ``mana_rtc.transport.ice.Path``)."""
 
-    __slots__ = ("_packed", "address", "endpoint", "last_seen", "peer")
+    __slots__ = ("_to", "address", "endpoint", "last_seen", "peer")
 
     def __init__(self, endpoint: UdpEndpoint, address: Address, peer: PeerTransport) -> None:
         self.endpoint = endpoint
         self.address = address
         self.peer = peer
         self.last_seen = float("-inf")
-        self._packed = sendmmsg.packed_address(endpoint.family, address) if endpoint.batches else b""
+        self._to = sendmmsg.packed_address(endpoint.family, address) if endpoint.batches else address
 
     def send(self, data: bytes) -> None:
-        """Queues a datagram for the end of the batch."""
-        self.endpoint.queue(data, self._packed or self.address)
+        """Queues a datagram for the end of the batch that is being read, or of this turn of the loop."""
+        endpoint = self.endpoint
+        if not endpoint.outgoing.add(data, self._to):
+            endpoint.dropped += 1
+        elif not endpoint.in_batch or endpoint.outgoing.waiting >= SEND_BATCH:
+            endpoint.queued()
 
     def close(self) -> None:
         """Forgets who is there."""
@@ -51,12 +55,55 @@ class UdpPath:
             del self.endpoint.routes[self.address]
 
 
+class Outgoing(Protocol):
+    """Where datagrams wait to be sent together."""
+
+    @property
+    def waiting(self) -> int:
+        """Datagrams that wait."""
+
+    def add(self, data: bytes, address: Any) -> bool:
+        """Takes one; whether it can be sent at all."""
+
+    def flush(self) -> int:
+        """Sends them; how many were lost."""
+
+
+class OneByOne:
+    """Sends with a system call for each datagram, where there is none for many (see ``sendmmsg.BatchSender``)."""
+
+    def __init__(self, to_send: socket.socket) -> None:
+        self._socket = to_send
+        self._datagrams: list[tuple[bytes, Address]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Datagrams that wait."""
+        return len(self._datagrams)
+
+    def add(self, data: bytes, address: Address) -> bool:
+        """Takes a datagram."""
+        self._datagrams.append((data, address))
+        return True
+
+    def flush(self) -> int:
+        """Sends what waits, in order. How many the kernel had no room for or refused."""
+        datagrams, self._datagrams = self._datagrams, []
+        lost = 0
+        for position, (data, to) in enumerate(datagrams):
+            try:
+                self._socket.sendto(data, to)
+            except BlockingIOError:
+                return lost + len(datagrams) - position
+            except OSError:
+                lost += 1
+        return lost
+
+
 class UdpEndpoint:
     """One socket, bound to one local address."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, local: Address, unrouted: Unrouted, *, accelerated: bool
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, local: Address, unrouted: Unrouted) -> None:
         self._loop = loop
         self._unrouted = unrouted
         self.family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
@@ -72,19 +119,22 @@ class UdpEndpoint:
             self._socket.close()
             raise
         self.local: Address = self._socket.getsockname()[:2]
-        self.batches = accelerated and sendmmsg.available()
-        self._batch = sendmmsg.BatchSender(self._socket.fileno()) if self.batches else None
+        self.batches = sendmmsg.available()
+        self.outgoing: Outgoing = (
+            sendmmsg.BatchSender(self._socket.fileno(), self.family) if self.batches else OneByOne(self._socket)
+        )
         self.routes: dict[Address, UdpPath] = {}
         self.dropped = 0
         self.failures = 0
-        self._outgoing: list[tuple[bytes, bytes | Address]] = []
-        self._in_batch = False
+        self.closed = False
+        #: Whether a batch is being read, at whose end what waits is sent.
+        self.in_batch = False
         self._scheduled = False
         loop.add_reader(self._socket.fileno(), self._readable)
 
     def _readable(self) -> None:
         receive, routes, now = self._socket.recvfrom, self.routes, monotonic()
-        self._in_batch = True
+        self.in_batch = True
         for _ in range(READ_BATCH):
             try:
                 data, address = receive(READ_SIZE)
@@ -104,34 +154,22 @@ class UdpEndpoint:
                 # One peer's datagram may not end the media of all others, whatever it found.
                 self.failures += 1
                 logger.exception("A datagram could not be handled.")
-        self._in_batch = False
-        if self._outgoing:
+        self.in_batch = False
+        if self.outgoing.waiting:
             self._flush()
 
-    def queue(self, data: bytes, to: bytes | Address) -> None:
-        """Sends at the end of the batch that is being read, or of this turn of the loop."""
-        self._outgoing.append((data, to))
-        if len(self._outgoing) >= SEND_BATCH:
+    def queued(self) -> None:
+        """Something waits that no end of a batch sends, or there is no room for more."""
+        if self.outgoing.waiting >= SEND_BATCH:
             self._flush()
-        elif not self._in_batch and not self._scheduled:
+        elif not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        outgoing, self._outgoing = self._outgoing, []
-        if self._batch is not None:
-            self.dropped += len(outgoing) - self._batch.send(outgoing)  # type: ignore[arg-type]
-            return
-        send = self._socket.sendto
-        for position, (data, to) in enumerate(outgoing):
-            try:
-                send(data, to)
-            except BlockingIOError:
-                self.dropped += len(outgoing) - position
-                return
-            except OSError:
-                self.dropped += 1
+        if not self.closed:
+            self.dropped += self.outgoing.flush()
 
     def path(self, address: Address, peer: PeerTransport) -> UdpPath:
         """The way to an address, which from now on is this peer's."""
@@ -142,8 +180,8 @@ class UdpEndpoint:
 
     def close(self) -> None:
         """Closes the socket."""
-        if self._outgoing:
-            self._flush()
+        self._flush()
+        self.closed = True
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self.routes.clear()

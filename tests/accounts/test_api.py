@@ -125,6 +125,7 @@ def test_users_are_found_by_the_beginning_of_their_name(alice: Account, bob: Acc
     assert alice.get("users", search=bob.username[3:])["results"] == []
     for search in ("", "a", "x" * 151):
         assert alice.http.get("/api/users", params={"search": search}).status_code == 400
+    assert alice.http.get("/api/users", params={"search": "李"}).status_code == 200
 
 
 async def test_devices_are_listed_renamed_and_forgotten(alice: Account, bob: Account) -> None:

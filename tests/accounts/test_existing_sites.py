@@ -15,11 +15,12 @@ from django.db import connection, connections
 from django.db.models import ProtectedError
 from django.test import override_settings
 
-from mana import accounts
+from mana import accounts, signals
 from mana.accounts import upkeep
 from mana.accounts.models import Identifier, Profile, SignIn
 from mana.protocol import ManaError
 from mana.realtime.identity import Refused
+from tests.support.receivers import connected, refuse
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -130,19 +131,9 @@ def _is_anonymous(pk: Any) -> None:
 
 
 def test_a_receiver_can_keep_an_account() -> None:
-    from mana import signals
-
     ann = accounts.register(username="ann", password=PASSWORD)
-
-    def refuse(sender: Any, user: Any, **kwargs: Any) -> None:
-        raise RuntimeError("there are open orders")
-
-    signals.account_deleting.connect(refuse)
-    try:
-        with pytest.raises(RuntimeError):
-            accounts.delete_account(ann)
-    finally:
-        signals.account_deleting.disconnect(refuse)
+    with connected(signals.account_deleting, refuse), pytest.raises(RuntimeError):
+        accounts.delete_account(ann)
     assert users().filter(pk=ann.pk, is_active=True).exists()
 
 

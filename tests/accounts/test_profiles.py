@@ -59,6 +59,10 @@ def test_a_status_ends_by_itself(alice: Account, bob: Account) -> None:
     [
         {"display_name": "x" * 101},
         {"display_name": "line\x07"},
+        {"display_name": "two\nlines"},
+        {"display_name": "nimda \u202e turns"},
+        {"status": {"text": "two\nlines"}},
+        {"about": "nimda \u2067 turns"},
         {"status": {"text": "x" * 141}},
         {"status": "away"},
         {"last_seen_to": "friends"},

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import override_settings
 
@@ -58,12 +57,12 @@ def test_a_new_account_is_a_user_and_a_superuser_may_do_everything() -> None:
     ann = person()
     assert list(ann.groups.values_list("name", flat=True)) == ["user"]
     assert accounts.role_of(ann.pk) == "user"
-    root = get_user_model()._default_manager.create_superuser("root")  # type: ignore[attr-defined]
+    root = User.objects.create_superuser("root")
     assert (accounts.role_of(root.pk), accounts.permissions_of(root.pk)) == ("admin", permissions.ALL)
 
 
 def test_who_was_there_before_has_the_default_role() -> None:
-    old = get_user_model()._default_manager.create_user("old")  # type: ignore[attr-defined]
+    old = User.objects.create_user("old")
     assert accounts.role_of(old.pk) == "user"
     services.create_room(old, name="Mine")
     with override_settings(MANA={"DEFAULT_ROLE": ""}):
@@ -90,6 +89,16 @@ def test_who_loses_the_last_role_is_a_guest_and_nobody_rises_by_losing_one() -> 
     with pytest.raises(ManaError) as refusal:
         accounts.revoke(ann, "guest")
     assert refusal.value.code is ErrorCode.CONFLICT
+    assert accounts.role_of(ann.pk) == "guest"
+
+
+def test_who_signs_in_elsewhere_and_was_made_a_guest_does_not_rise_by_claiming() -> None:
+    ann = User.objects.create_user("ann")
+    accounts.grant(ann, "user")
+    accounts.revoke(ann, "user")
+    with pytest.raises(ManaError) as refused:
+        accounts.claim(ann, username="ann-again", password="a-long-one-7")
+    assert refused.value.code is ErrorCode.CONFLICT
     assert accounts.role_of(ann.pk) == "guest"
 
 

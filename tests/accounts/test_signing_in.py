@@ -67,7 +67,9 @@ def test_addresses_and_numbers_are_given_once(anonymous: httpx.Client) -> None:
         "pay pal",
         "ad\u202emin",
         "someone@example.com",
+        "someone\uff20example.com",
         "+491701234567",
+        "\uff14\uff19\uff11\uff17\uff10\uff11\uff12\uff13",
         " lead",
         "tab\tx",
     ],
@@ -184,6 +186,19 @@ def test_guests_come_without_a_password_and_may_stay(stranger: httpx.Client) -> 
     assert (claimed.json()["id"], claimed.json()["role"]) == (made.json()["user"]["id"], "user")
     assert token(stranger, name).status_code == 200
     assert stranger.post("/api/auth/claim", json=body, headers=headers).status_code == 409
+
+
+def test_a_guest_gets_a_name_together_with_a_password_and_nobody_gets_a_guests_name(stranger: httpx.Client) -> None:
+    made = stranger.post("/api/auth/guest", json={}).json()
+    headers = bearer(made["access"])
+    named = stranger.post("/api/me/username", json={"username": unique("sneaks")}, headers=headers)
+    assert (named.status_code, named.json()["code"]) == (409, "conflict")
+    taken = stranger.get("/api/me", headers=headers).json()["username"]
+    for name in (taken, "guest-0123456789abcdef"):
+        body = {"username": name, "password": PASSWORD, "email": f"{unique('x')}@example.com"}
+        refused = stranger.post("/api/auth/register", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+        assert "username" in refused.json()["fields"]
 
 
 def test_guests_are_let_in_only_where_the_project_says_so(anonymous: httpx.Client) -> None:

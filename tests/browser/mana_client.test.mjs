@@ -299,6 +299,23 @@ describe("messages on their way", () => {
     );
   });
 
+  test("what was written before a chat was encrypted does not go there in the clear", async () => {
+    const { client, server, goOnline } = setUp();
+    const encrypted = new Set();
+    client.use({ allows: ({ room_id }) => !encrypted.has(room_id), covers: () => false });
+    const [kept, plain] = ["a", "b"].map((room_id) => client.send({ room_id, payload: `to ${room_id}` }));
+    encrypted.add("a");
+    await goOnline();
+    assert.deepEqual(
+      server.socket.of("message").map((frame) => frame.payload),
+      ["to b"],
+    );
+    assert.deepEqual([kept.status, kept.error.code, plain.status], ["failed", "not_encrypted", "sending"]);
+    client.retry(kept.ack_id);
+    assert.equal(kept.status, "failed");
+    assert.throws(() => client.send({ room_id: "a", payload: "again" }), { code: "not_encrypted" });
+  });
+
   test("no more are under way than the server allows", async () => {
     const { client, server, goOnline } = setUp();
     await goOnline({ limits: { max_in_flight: 2 } });

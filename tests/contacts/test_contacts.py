@@ -193,6 +193,22 @@ def test_nobody_is_brought_into_a_room_across_a_block(alice: Account, bob: Accou
     assert bob.http.post(f"/api/rooms/{room}/members", json={"user_ids": [alice.id]}).status_code == 200
 
 
+async def test_what_goes_on_in_a_direct_room_does_not_reach_across_a_block(alice: Account, bob: Account) -> None:
+    async with alice.socket() as a, bob.socket() as b:
+        ack = await a.request("message", to=bob.id, payload="hello")
+        room, path = ack["room_id"], f"messages/{ack['message_id']}/pin"
+        alice.post("blocks", user_id=bob.id)
+        await a.silence(), await b.silence()
+        assert refusal(bob, "PUT", path) == refusal(alice, "PUT", path) == "forbidden"
+        assert (await b.refusal("typing", room_id=room, payload=True))["code"] == "forbidden"
+        assert (await b.refusal("reaction", message_id=ack["message_id"], emoji="👍"))["code"] == "forbidden"
+        await b.request("receipt", room_id=room, sequence=ack["sequence"], status="read")
+        await a.request("receipt", room_id=room, sequence=ack["sequence"], status="read")
+        for socket in (a, b):
+            across = ("receipt", "room", "typing", "reaction")
+            assert not [frame for frame in await socket.silence() if frame["type"] in across]
+
+
 async def test_presence_ends_with_a_block_in_both_directions_and_comes_back(alice: Account, bob: Account) -> None:
     room = alice.room(bob)
     async with alice.socket() as a, bob.socket() as b:

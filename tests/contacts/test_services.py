@@ -12,9 +12,11 @@ from django.db import connections
 from django.test import override_settings
 
 from mana import accounts, contacts
+from mana.accounts.persons import Person
 from mana.contacts.models import Block, Contact, ContactRequest
 from mana.contacts.policies import ContactPolicy
 from mana.contacts.presence import ContactPresencePolicy
+from mana.contacts.stores import ContactStore
 from mana.messaging import services
 from mana.protocol import ErrorCode, ManaError
 
@@ -73,6 +75,52 @@ def test_a_block_wins_over_a_request_that_is_being_accepted() -> None:
     assert Block.objects.count() == 1
     with pytest.raises(ManaError):
         services.send_direct(two, one, "hello")
+
+
+class Overtaken(ContactPolicy):
+    """A block is made right after it was asked whether there is one."""
+
+    def may_request(self, person: Person, other: Person) -> None:
+        super().may_request(person, other)
+        contacts.block(other, person)
+
+
+def test_a_request_that_a_block_overtakes_is_none() -> None:
+    one, two = people(2)
+    with override_settings(MANA={"CONTACT_POLICY": "tests.contacts.test_services.Overtaken"}):
+        contacts.request(one, two)
+    assert contacts.is_blocked(one, two)
+    assert not ContactRequest.objects.exists()
+
+
+def test_a_contact_that_a_block_overtakes_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = people(2)
+    connect = ContactStore.connect
+
+    def overtaken(self: ContactStore, user_pk: Any, person_pk: Any) -> None:
+        connect(self, user_pk, person_pk)
+        # What another connection has committed before this one, which did not see the contact.
+        Block.objects.create(user=one, person=two)
+
+    contacts.request(one, two)
+    monkeypatch.setattr(ContactStore, "connect", overtaken)
+    contacts.accept(two, one)
+    assert not contacts.are_contacts(one, two)
+    assert not contacts.are_contacts(two, one)
+
+
+def test_nothing_is_lost_of_a_request_whose_acceptance_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: ContactStore, user_pk: Any, person_pk: Any) -> None:
+        raise ConnectionError
+
+    one, two = people(2)
+    contacts.request(one, two)
+    with monkeypatch.context() as patched:
+        patched.setattr(ContactStore, "connect", fails)
+        with pytest.raises(ConnectionError):
+            contacts.accept(two, one)
+    contacts.accept(two, one)
+    assert contacts.are_contacts(one, two)
 
 
 def test_a_project_decides_by_its_own_rules() -> None:

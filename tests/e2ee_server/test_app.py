@@ -49,14 +49,14 @@ def test_a_missing_or_old_cryptography_is_an_error(monkeypatch: pytest.MonkeyPat
     assert checks.check_cryptography() == []
     monkeypatch.setattr("cryptography.__version__", "49.0.1")
     (error,) = checks.check_cryptography()
-    assert (error.id, "49.0.1" in error.msg) == ("mana.E060", True)
+    assert (error.id, "49.0.1" in error.msg) == ("mana.E070", True)
 
 
 def test_limits_of_prekeys_that_do_not_fit_each_other_are_warned_of(settings: Any) -> None:
     assert checks.check_numbers() == []
     settings.MANA = {**settings.MANA, "E2EE_PREKEYS_LOW": 500}
     (warning,) = checks.check_numbers()
-    assert warning.id == "mana.W060"
+    assert warning.id == "mana.W070"
 
 
 def test_every_figure_is_counted_and_none_says_for_whom() -> None:

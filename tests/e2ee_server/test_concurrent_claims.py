@@ -13,7 +13,7 @@ import pytest
 from tests.faults.processes import Scripts, all_at_once, scripts
 from tests.support import databases
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 PROCESSES = 4
 THREADS = 4

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from mana.accounts import stores as accounts
 from mana.accounts.services import remove_device
 from mana.conf import settings as mana
 from mana.protocol import ErrorCode, ManaError
 from mana_e2ee import stores
-from mana_e2ee.core import AccountKey, Address, Device, DeviceList, MemoryStore, OneTimePreKey
+from mana_e2ee.core import AccountKey, Address, Device, DeviceList, InvalidMessage, MemoryStore, OneTimePreKey
 from mana_e2ee.core import primitives as core_primitives
 from mana_e2ee.core.records import u32 as _u32
 from mana_e2ee.models import Device as DeviceRow
@@ -194,20 +196,6 @@ def test_there_are_at_most_so_many_one_time_prekeys(settings: Any) -> None:
     refused("conflict", upload, someone, device, one_time=1)
 
 
-def test_a_user_has_at_most_64_devices_with_keys() -> None:
-    someone = user()
-    DeviceRow.objects.bulk_create(
-        [
-            DeviceRow(
-                user=someone, device_id=f"d{n}", record=b"", signed_prekey=b"", signed_prekey_id=1,
-                updated_at=someone.date_joined,
-            )
-            for n in range(64)
-        ]
-    )  # fmt: skip
-    refused("conflict", upload, someone, device_of(someone))
-
-
 def test_uploads_are_limited(settings: Any) -> None:
     settings.MANA = {**settings.MANA, "E2EE_UPLOAD_RATE": "2/hour"}
     someone = user()
@@ -360,3 +348,33 @@ def test_the_projects_code_is_told_of_a_new_list_once_it_is_committed(django_cap
     finally:
         device_list_changed.disconnect(receiver)
     assert told == [(wire_id(someone), 1), (wire_id(someone), None)]
+
+
+def test_a_user_has_at_most_64_devices_and_one_that_was_never_linked_makes_room() -> None:
+    someone, now = user(), timezone.now()
+    rows = [
+        DeviceRow(
+            user=someone,
+            device_id=f"device-{number}",
+            record=b"-",
+            signed_prekey=b"-",
+            signed_prekey_id=1,
+            is_listed=number not in (7, 9),
+            updated_at=now - timedelta(days=number),
+        )
+        for number in range(63)
+    ]
+    DeviceRow.objects.bulk_create(rows)
+    upload(someone, device_of(someone, "the 64th"))
+    upload(someone, device_of(someone, "the 65th"))
+    left = set(stores.devices(someone.pk).values_list("device_id", flat=True))
+    assert len(left) == 64
+    assert "device-9" not in left  # the older of the two that are not in the list
+    stores.devices(someone.pk).update(is_listed=True)
+    refused(ErrorCode.CONFLICT, upload, someone, device_of(someone, "the 66th"))
+    assert set(stores.devices(someone.pk).values_list("device_id", flat=True)) == left
+    account = AccountKey.generate()
+    records = [device_of(someone, f"device-{number}").record for number in range(65)]
+    assert len(DeviceList.create(account, wire_id(someone), records[:64]).devices) == 64
+    with pytest.raises(InvalidMessage):
+        DeviceList.create(account, wire_id(someone), records)

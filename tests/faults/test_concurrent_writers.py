@@ -12,7 +12,7 @@ from tests.faults import audit
 from tests.faults.processes import Scripts, all_at_once, is_over, scripts
 from tests.support import databases
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 WRITERS = 8
 Place = tuple[int, int, str]

@@ -37,6 +37,7 @@ async def test_a_socket_that_comes_too_late_is_told_when_to_come_back(kind: str)
             await late.connect()
             assert (await late.expect("error"))["code"] == "going_away"
             assert await late.closed() == 1012
+            assert [frame["type"] for frame in late.received] == ["error"], "it was never let in"
             unanswering.connection.transport.resume_reading()
             assert await open_socket.closed() == 1012
             assert await ending in {0, -15}

@@ -122,6 +122,7 @@ async def test_who_stops_reading_is_closed_with_4008_costs_little_and_comes_back
     assert slow.connections == 2
 
 
+@pytest.mark.alone
 async def test_two_thousand_clients_come_back_at_once_and_miss_nothing() -> None:
     allow_descriptors(2 * STORM)
     with site("postgres", layer="redis") as running:

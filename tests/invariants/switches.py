@@ -360,7 +360,7 @@ SWITCHES = (
     switch(
         10,
         "what is rolled back is announced",
-        "messaging/test_transactions.py::test_a_rolled_back_message_is_neither_stored_nor_announced[sqlite]",
+        "messaging/test_services.py::test_what_is_rolled_back_is_told_to_nobody",
         (
             "mana/messaging/timeline.py",
             "            transaction.on_commit(lambda: sequence_after_commit([*outbox.events, *outbox.personal]), "
@@ -393,7 +393,7 @@ SWITCHES = (
         11,
         "a lease never ends",
         "realtime/test_cluster.py::test_the_users_of_a_killed_node_go_offline[sqlite]",
-        ("mana/realtime/presence.py", "        lost |= await run(stores.bury_dead_nodes)\n", ""),
+        ("mana/realtime/presence.py", "            self._left |= await run(stores.bury_node, node_id)\n", ""),
     ),
     switch(
         11,

@@ -169,6 +169,13 @@ async def test_when_the_last_owner_leaves_somebody_inherits(alice: Account, bob:
     assert bob.http.delete(f"/api/rooms/{room}/members/me").status_code == 204
 
 
+async def test_of_several_the_one_who_is_there_longest_inherits(alice: Account, bob: Account, carol: Account) -> None:
+    room = alice.room(carol)
+    alice.post(f"rooms/{room}/members", user_ids=[bob.id])
+    alice.http.delete(f"/api/rooms/{room}/members/me")
+    assert _roles(bob, room) == {carol.id: "owner", bob.id: "member"}
+
+
 # -- Mutes and bans --------------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import override_settings
 from django.utils import timezone
 
+from mana import pruning
 from mana.accounts import services as accounts
 from mana.accounts.models import SignIn, Ticket
 from mana.messaging import files, services
@@ -83,7 +85,7 @@ def test_rooms_that_say_nothing_keep_what_the_setting_says(ann: Any) -> None:
     room = services.create_room(ann).room
     services.send(room, ann, "old")
     _aged(Message.objects.all(), created_at=timedelta(days=31))
-    assert not _prune(dry_run=True)
+    assert _prune(dry_run=True).startswith("nothing to remove")
     with override_settings(MANA={"RETENTION_DAYS": 30}):
         assert "2 removed" in _prune()
     assert not Message.objects.exists()
@@ -114,7 +116,7 @@ def test_what_has_expired_goes(ann: Any) -> None:
     _aged(Ticket.objects.all(), expires_at=past)
     _aged(SignIn.objects.all(), expires_at=past)
     _aged(AuditEntry.objects.all(), at=timedelta(days=366))
-    assert _prune(dry_run=True).count(": 1 to remove") == 5
+    assert _prune(dry_run=True).count("  1 to remove\n") == 5
     _prune()
     assert list(Invite.objects.all()) == [kept]
     assert not Ticket.objects.exists()
@@ -160,3 +162,27 @@ def test_a_quota_bounds_the_files_of_a_user(ann: Any) -> None:
         with pytest.raises(ManaError) as refused:
             services.upload(ann, Upload(ContentFile(b"\0\1"), "x.txt", 2))
         assert refused.value.code is ErrorCode.INVALID
+
+
+def test_what_fails_keeps_nothing_else_from_being_removed(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(dry_run: bool) -> int:
+        raise OSError("The disk is full.\nAnd more of it.")
+
+    monkeypatch.setattr(pruning, "TASKS", (pruning.Task("what can't be", fail), *pruning.TASKS))
+    Ticket.objects.create(user=ann, digest="x" * 64, expires_at=timezone.now() - timedelta(days=1))
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError, match=r"1 of \d+ tasks failed") as failure:
+        call_command("mana_prune", stdout=out, stderr=err)
+    assert failure.value.returncode == 1
+    assert not Ticket.objects.exists()
+    assert err.getvalue().strip() == "what can't be: OSError: The disk is full."
+    assert "failed" in out.getvalue()
+
+
+def test_the_columns_are_aligned_and_the_last_line_sums_up(ann: Any) -> None:
+    assert _prune().startswith("nothing was to be removed, in ")
+    Ticket.objects.create(user=ann, digest="x" * 64, expires_at=timezone.now() - timedelta(days=1))
+    lines = _prune(dry_run=True, verbosity=2).splitlines()
+    assert lines[-1].startswith("1 to remove, in ")
+    assert len({line.index(line.split("  ")[-1].strip()) for line in lines[:-1]}) == 1
+    assert _prune(verbosity=0) == f"{lines[0].replace('to remove', 'removed')}\n"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+from urllib.parse import urlencode
+
+import pytest
 
 from tests.support.client import Account, Socket
 
@@ -196,6 +200,15 @@ async def test_public_rooms_are_found_and_private_ones_not(alice: Account, bob: 
     assert [room["id"] for room in found] == [public]
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "bell\x07", "nimda \u202e turns"])
+def test_a_rooms_name_is_one_line_that_reads_as_it_is_written(alice: Account, name: str) -> None:
+    made = alice.http.post("/api/rooms", json={"name": name})
+    assert (made.status_code, made.json()["code"]) == (400, "invalid")
+    room = alice.room()
+    assert alice.http.patch(f"/api/rooms/{room}", json={"name": name}).status_code == 400
+    assert alice.http.patch(f"/api/rooms/{room}", json={"topic": "two\nlines"}).status_code == 200
+
+
 def test_a_room_needs_people_that_exist(alice: Account) -> None:
     response = alice.http.post("/api/rooms", json={"name": "x", "members": ["99999999"]})
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
@@ -211,3 +224,24 @@ def test_the_shape_of_a_room(alice: Account, bob: Account) -> None:
         "unread": 0,
     }
     assert room["members"] == [alice.id, bob.id]
+
+
+async def test_a_list_of_rooms_goes_on_over_its_pages_and_back(alice: Account) -> None:
+    made = [alice.room() for _ in range(7)]
+    pages, url = [], "/api/rooms?limit=3"
+    while url:
+        page = alice.http.get(url).json()
+        pages.append([room["id"] for room in page["results"]])
+        url, back = page["next"], page["previous"]
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [room for page in pages for room in page] == made[::-1]
+    assert [room["id"] for room in alice.http.get(back).json()["results"]] == pages[1]
+
+
+@pytest.mark.parametrize("position", ["abc", "a\0b", "9" * 40])
+async def test_a_cursor_that_was_made_up_is_refused(alice: Account, position: str) -> None:
+    cursor = base64.b64encode(urlencode({"p": position}).encode()).decode()
+    room = alice.room()
+    for path in ("rooms", f"rooms/{room}/members", "rooms/public", "users?search=al", "contacts"):
+        answer = alice.http.get(f"/api/{path}", params={"cursor": cursor})
+        assert answer.status_code in (200, 400, 404), (path, answer.text)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 
 from mana import messages, rooms, signals
 from mana.accounts import services as accounts
-from mana.messaging import services
+from mana.messaging import publish, services
 from mana.messaging.models import Membership, Message, Room, Stream
 from mana.messaging.policies import MessagingPolicy
 from mana.protocol import ErrorCode, ManaError
+from tests.support import databases
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 
@@ -47,7 +50,32 @@ def _refused(code: ErrorCode, function: Callable[..., Any], *args: Any, **kwargs
 
 def test_the_short_names_are_the_services() -> None:
     assert messages.send is services.send
+    assert messages.edit is services.edit
     assert rooms.create_room is services.create_room
+    page = (databases.ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    for name, module in (("messages", messages), ("rooms", rooms)):
+        (line,) = re.findall(rf"^\| `{name}` \|(.*)", page, re.MULTILINE)
+        told = {one for one in re.findall(r"`(\w+)`", line) if one != "a"}
+        twins = {f"a{one}" for one in module.__all__}
+        assert told - twins == set(module.__all__) - twins, "the page lists what there is"
+        assert {one for one in module.__all__ if f"a{one}" not in module.__all__} - twins <= {
+            "upload",
+            "discard_upload",
+            "set_avatar",
+        }
+
+
+def test_rooms_are_read_by_who_is_in_them(ann: Any, ben: Any) -> None:
+    first = services.create_room(ann, name="First", members=[ben]).room
+    second = services.create_room(ann, name="Second", is_private=False).room
+    services.send(first, ann, "newest")
+    assert [room.key for room in rooms.rooms_of(ann)] == [first.key, second.key]
+    assert [room.key for room in rooms.rooms_of(ben, limit=5)] == [first.key]
+    assert [(row.user, row.role) for row in rooms.members(first.key, ben)] == [(ann, "owner"), (ben, "member")]
+    assert rooms.get(first.key, ben) == first
+    assert [room.key for room in rooms.public("seC\x00")] == [second.key]
+    _refused(ErrorCode.NOT_A_MEMBER, rooms.members, second.key, ben)
+    _refused(ErrorCode.NOT_FOUND, rooms.get, "nowhere", ben)
 
 
 def test_places_follow_one_another_over_rooms(ann: Any, ben: Any) -> None:
@@ -223,6 +251,30 @@ def test_signals_tell_after_the_commit(ann: Any, ben: Any) -> None:
     assert in_transaction == [False] * 6
 
 
+def test_what_is_rolled_back_is_told_to_nobody(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced: list[Any] = []
+    stored: list[Any] = []
+    monkeypatch.setattr(publish, "announce", announced.extend)
+
+    def hear(message: Message, **kwargs: Any) -> None:
+        stored.append(message.payload)
+
+    room = services.create_room(ann).room
+    announced.clear()
+    signals.message_stored.connect(hear)
+    try:
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            services.send(room, ann, "never")
+            raise ZeroDivisionError
+        assert (stored, announced) == ([], [])
+        with transaction.atomic():
+            services.send(room, ann, "at last")
+            assert (stored, announced) == ([], [])
+        assert (stored, len(announced)) == (["at last"], 1)
+    finally:
+        signals.message_stored.disconnect(hear)
+
+
 def test_a_banned_member_neither_returns_nor_is_brought_back(ann: Any, ben: Any) -> None:
     room = services.create_room(ann, is_private=False, members=[ben]).room
     services.remove_member(room.key, ann, ben)
@@ -282,3 +334,14 @@ def test_a_disabled_user_is_refused(ann: Any) -> None:
 @pytest.mark.parametrize("user_id", ["0", "-1", "99999999999999999999999", "1e5", "x", "", "1\x00", "٣", " 1"])
 def test_wire_ids_that_name_nobody(user_id: str) -> None:
     assert accounts.resolve([user_id]) == {}
+
+
+def test_an_owner_who_removes_themselves_has_an_heir_whose_account_is_enabled(
+    ann: Any, ben: Any, user: Callable[[str], Any]
+) -> None:
+    room = services.create_room(ann, name="Kitchen", members=[ben]).room
+    services.add_members(room.key, ann, [user("cat")])
+    accounts.disable(ben)
+    services.remove_member(room.key, ann, ann)
+    owners = Membership.objects.filter(room=room, role="owner", state="joined")
+    assert [row.user.get_username() for row in owners] == ["cat"]

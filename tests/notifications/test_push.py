@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
 
 from mana import accounts, notifications, preferences
+from mana.accounts.models import SignIn
 from mana.messaging import services
 from mana.notifications import occasions, push, stores, webpush
 from mana.notifications.models import Notification, PushSubscription
@@ -136,6 +139,45 @@ class TestPush:
             notifications.send(ann, "Loudly")
             assert service.arrived.wait(20)
         assert [pushed["title"] for _, pushed in service.got] == ["Loudly"]
+
+    @pytest.mark.parametrize("end", ["one", "all", "password", "disabled"])
+    def test_a_browser_is_not_pushed_to_once_its_sign_in_has_ended(self, ann: Any, service: Service, end: str) -> None:
+        with override_settings(MANA=settings(service)):
+            accounts.sign_in(ann)
+            sign_in = SignIn.objects.get(user=ann)
+            given = service.subscription()
+            keys = given["keys"]["p256dh"], given["keys"]["auth"]
+            stores.subscribe(ann.pk, given["endpoint"], *keys, str(sign_in.pk))
+            stores.subscribe(ann.pk, f"{given['endpoint']}/unnamed", *keys, "")
+            assert stores.subscribed([ann.pk]) == {ann.pk}
+            assert len(stores.subscriptions(ann.pk)) == 2
+            if end == "one":
+                accounts.end_sign_ins(ann, ids=[str(sign_in.pk)])
+            elif end == "all":
+                accounts.end_sign_ins(ann)
+            elif end == "password":
+                ann.set_password("another-long-one-8")
+                ann.save()
+            else:
+                accounts.disable(ann)
+            left = [row.endpoint for row in stores.subscriptions(ann.pk)]
+            assert left == ([f"{given['endpoint']}/unnamed"] if end in ("one", "password") else [])
+            call_command("mana_prune", stdout=io.StringIO())
+            assert PushSubscription.objects.count() == len(left)
+
+    def test_who_has_joined_since_is_not_shown_what_was_before(self, ann: Any, service: Service) -> None:
+        ben = accounts.register(username="ben", password="a-long-one-7")
+        room = services.create_room(ann, name="Secret").room
+        message = services.send(room, ann, {"text": "before you came, @all"}, mentions=["@all"])
+        services.add_members(room.key, ann, [ben])
+        with override_settings(MANA=settings(service)):
+            subscribe(ben, service)
+            assert occasions.push_message(services.send(room, ann, {"text": "after"})) == 1
+            message.extra_json = ""
+            assert occasions.push_message(message) == 0
+            message.refresh_from_db()
+            occasions.message_stored(None, message)
+        assert not Notification.objects.filter(user=ben, kind="mention").exists()
 
     def test_a_browser_that_is_gone_is_forgotten(self, ann: Any, service: Service) -> None:
         service.status = 410

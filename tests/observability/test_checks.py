@@ -55,7 +55,8 @@ def test_a_layer_that_loses_messages_is_warned_of(config: dict[str, Any], expect
 def test_a_capacity_that_is_not_given_is_a_small_one() -> None:
     silent = {"default": {"BACKEND": CORE, "CONFIG": {"hosts": [HOST]}}}
     assert ids(CHANNEL_LAYERS=silent) == {"mana.W005"}
-    assert ids(CHANNEL_LAYERS={"default": {"BACKEND": "mana.layers.nats.NatsChannelLayer"}}) == set()
+    for unbounded in (checks.PUBSUB_LAYER, "mana.layers.nats.NatsChannelLayer"):
+        assert ids(CHANNEL_LAYERS={"default": {"BACKEND": unbounded}}) == set()
 
 
 def test_hooks_that_are_never_called_are_warned_of() -> None:

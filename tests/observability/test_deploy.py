@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from demo_project import environment
+from mana.conf import Settings, settings
 from mana.observability.metrics import ManaCollector
 from tests.support import databases
 from tests.support.server import free_port
@@ -64,16 +68,77 @@ def names_of(name: str, kind: str) -> list[str]:
 
 def test_the_files_can_be_read() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    assert {"postgres", "redis", "node1", "node2", "node3", "nginx", "migrate"} == compose["services"].keys()
+    assert {"postgres", "redis", "node1", "node2", "node3", "nginx", "migrate", "prune"} == compose["services"].keys()
     for volume in compose["services"]["nginx"]["volumes"]:
         if volume.startswith("./"):
             assert (DEPLOY / volume.split(":")[0]).is_file()
+    named = [volume for service in compose["services"].values() for volume in service.get("volumes", ())]
+    assert {volume.split(":")[0] for volume in named if not volume.startswith("./")} == compose["volumes"].keys()
     assert yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
     assert (DEPLOY / yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["rule_files"][0]).is_file()
     assert json.loads((DEPLOY / "grafana.json").read_text())["panels"]
 
 
-def test_nodes_are_proxied_under_the_names_that_they_have() -> None:
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    for node in re.findall(r"server (\w+):8000", (DEPLOY / "nodes.compose.conf").read_text()):
-        assert node in compose["services"]
+def test_nginx_finds_the_containers_where_they_are_and_they_believe_nobody_else() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    address = {name: one["networks"]["default"]["ipv4_address"] for name, one in services.items() if "networks" in one}
+    nodes = [name for name in address if name.startswith("node")]
+    proxied = re.findall(r"server ([\d.]+):8000", (DEPLOY / "nodes.compose.conf").read_text())
+    assert proxied == [address[name] for name in nodes]
+    for name in nodes:
+        environment = services[name]["environment"]
+        assert environment["MANA_TRUSTED_PROXIES"] == f"{address['nginx']}/32"
+        port = environment["MANA_RTC_PORT"]
+        assert services[name]["ports"] == [f"{port}:{port}/udp", f"{port}:{port}/tcp"]
+    assert len({services[name]["environment"]["MANA_RTC_PORT"] for name in nodes}) == len(nodes)
+
+
+@pytest.mark.parametrize("nodes", ["nodes.conf", "nodes.compose.conf"])
+def test_nginx_takes_the_configuration(nodes: str, tmp_path: Path) -> None:
+    require("nginx")
+    shutil.copy(DEPLOY / "nginx.conf", tmp_path)
+    shutil.copy(DEPLOY / nodes, tmp_path / "nodes.conf")
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    command = [nginx, "-e", str(tmp_path / "error.log"), "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    require("systemd-analyze")
+    files = [*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")]
+    units = [tmp_path / file.name.replace("@", "@8001") for file in files]
+    for file, unit in zip(files, units, strict=True):
+        # What they start is where a site has it, and not here.
+        unit.write_text(re.sub(r"/srv/mana/venv/bin/\w+", sys.executable, file.read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, units)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    # It says what it does not know, and ends with 0 all the same.
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_every_variable_that_is_set_is_one_that_is_read() -> None:
+    """A setting that was given another name would silently be ignored."""
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    given = {name for key, one in services.items() if key != "postgres" for name in one.get("environment", {})}
+    texts = [*(DEPLOY / "systemd").iterdir(), DEPLOY / "three_nodes.sh", DEPLOY / "Containerfile"]
+    for file in texts:
+        given |= set(re.findall(r"\bMANA_[A-Z_]+(?==)", file.read_text()))
+    lines = (DEPLOY / "systemd" / "mana.env").read_text().splitlines()
+    given |= {line.lstrip("#").partition("=")[0] for line in lines if re.match(r"#?[A-Z_]+=", line)}
+    site = Path(environment.__file__)
+    read = set(re.findall(r"\"([A-Z_]+)\"", (site.parent / "settings.py").read_text()))
+    read |= {f"MANA_{setting.name}" for setting in Settings.declared()} | {"DJANGO_SETTINGS_MODULE"}
+    assert given > {"SECRET_KEY", "MANA_RTC_PORT", "MANA_TRUSTED_PROXIES", "MEDIA_ROOT"}
+    assert given <= read
+
+
+def test_what_nginx_lets_through_is_what_may_be_uploaded() -> None:
+    allowed = re.search(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx.conf").read_text())
+    assert allowed is not None
+    assert int(allowed[1]) * 2**20 > settings.ATTACHMENT_MAX_SIZE

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,17 +21,30 @@ from tests.support.services import URLS, require
 
 pytestmark = pytest.mark.slow
 
+#: ``manage.py`` on a machine whose clock is so many seconds ahead: the first argument.
+AHEAD = """
+import sys, time
+right, ahead = time.time, float(sys.argv.pop(1))
+time.time = lambda: right() + ahead
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
 
-def examine(url: str, *options: str, **environment: str) -> tuple[int, dict[str, Any]]:
+
+def examine(
+    url: str, *options: str, program: Sequence[str] = ("manage.py",), **environment: str
+) -> tuple[int, dict[str, Any]]:
     """The exit code, and the report."""
-    done = run(url, "--json", *options, **environment)
+    done = run(url, "--json", *options, program=program, **environment)
     assert done.stdout.startswith("{"), done.stdout + done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
-def run(url: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    url: str, *options: str, program: Sequence[str] = ("manage.py",), **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "manage.py", "mana_doctor", *options],
+        [sys.executable, "-W", "ignore", *program, "mana_doctor", *options],
         cwd=databases.ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": url, **environment},
         capture_output=True,
@@ -64,6 +78,7 @@ def test_a_good_installation_passes_and_nothing_is_left_behind(kind: str, layer:
         before = process.run(rows)
         code, report = examine(url, CHANNEL_LAYER_URL=URLS[layer])
         after = process.run(rows)
+        clocks = {ahead: examine(url, "--no-message", program=("-c", AHEAD, ahead)) for ahead in ("30", "-30", "1")}
     assert failures(report) == []
     assert code == 0
     assert report["status"] == "ok"
@@ -78,6 +93,10 @@ def test_a_good_installation_passes_and_nothing_is_left_behind(kind: str, layer:
     }
     assert expected | {"database: isolation", "database: clock"} <= found(report)
     assert {**after, "mana_stream": 0} == {**before, "mana_stream": 0}
+    for ahead, expected_code, words in (("1", 0, "ms from"), ("30", 1, "30.0 s ahead of"), ("-30", 1, "30.0 s behind")):
+        code, report = clocks[ahead]
+        (clock,) = [entry for entry in report["entries"] if entry["name"] == "clock"]
+        assert (code, words in clock["detail"]) == (expected_code, True), clock
 
 
 async def test_a_running_node_does_not_mind() -> None:

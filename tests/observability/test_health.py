@@ -137,16 +137,20 @@ def database_hangs(server: Server, link: Link) -> None:
 
 
 @pytest.mark.slow
-async def test_a_layer_that_died_is_a_reason_until_it_is_back() -> None:
-    with instance("redis") as redis, databases.fresh("sqlite") as url:
-        environment = {"CHANNEL_LAYER_URL": redis.url, "MANA_HEALTH_CACHE": "0", "MANA_HEALTH_TIMEOUT": "1"}
+@pytest.mark.parametrize(("kind", "name"), [("redis", "RedisChannelLayer"), ("nats", "NatsChannelLayer")])
+async def test_a_layer_that_died_is_a_reason_until_it_is_back(kind: str, name: str) -> None:
+    with instance(kind) as layer, databases.fresh("sqlite") as url:
+        environment = {"CHANNEL_LAYER_URL": layer.url, "MANA_HEALTH_CACHE": "0", "MANA_HEALTH_TIMEOUT": "1"}
         with serving(url, **environment) as server:
             async with Account(server).socket():
                 assert ready(server)[0] == 200
-                assert ready(server)[1]["checks"]["layer"]["detail"] == "RedisChannelLayer"
-                redis.kill()
+                assert ready(server)[1]["checks"]["layer"]["detail"] == name
+                await asyncio.to_thread(layer.kill)
                 await asyncio.to_thread(until, lambda: ready(server)[0] == 503)
+                await asyncio.to_thread(until, lambda: "bus" in " ".join(ready(server)[1]["reasons"]))
                 reasons = ready(server)[1]["reasons"]
+                await asyncio.to_thread(layer.start)
+                await asyncio.to_thread(until, lambda: ready(server)[0] == 200)
                 server.kill()
     assert any(reason.startswith("layer: ") for reason in reasons)
 

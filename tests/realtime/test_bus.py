@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+
+from mana.layers.redis import RedisChannelLayer
 from mana.realtime import bus, tasks
-from mana.realtime.announcements import Announcement
+from mana.realtime.announce import announce
+from mana.realtime.announcements import Announcement, unpack
 from mana.realtime.bus import LayerBus
+from tests.support import services
 
 
 class Layer:
@@ -42,6 +49,7 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.node_id = "here"
+        self.loop = asyncio.get_running_loop()
         self.repaired = asyncio.Event()
 
     def repair(self) -> None:
@@ -53,7 +61,7 @@ class FakeHub:
 async def test_a_layer_that_comes_back_has_the_hub_read_what_it_missed() -> None:
     hub, layer = FakeHub(), Layer()
     layer.failures = 1
-    made = LayerBus(hub, layer)  # type: ignore[arg-type]
+    made = LayerBus(cast(Any, hub), layer)
     await made.start()
     async with asyncio.timeout(10):
         await hub.repaired.wait()
@@ -61,9 +69,60 @@ async def test_a_layer_that_comes_back_has_the_hub_read_what_it_missed() -> None
     await made.stop()
 
 
+async def test_a_node_that_could_not_join_is_not_connected_and_joins_when_it_can(monkeypatch: Any) -> None:
+    hub, layer = FakeHub(), Layer()
+    joined = asyncio.Event()
+
+    async def refuses(group: str, channel: str) -> None:
+        if len(layer.channels) == 1:
+            raise ConnectionError("The layer is away.")
+        joined.set()
+
+    monkeypatch.setattr(layer, "group_add", refuses)
+    made = LayerBus(cast(Any, hub), layer)
+    await made.start()
+    assert not made.connected
+    async with asyncio.timeout(10):
+        await joined.wait()
+        await hub.repaired.wait()
+    assert made.connected
+    await made.stop()
+
+
+async def test_a_second_start_changes_nothing() -> None:
+    layer = Layer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    await made.start()
+    assert layer.channels == ["channel-0"]
+    await made.stop()
+
+
+async def test_who_announces_without_a_hub_leaves_the_layer_to_the_projects_consumers(settings: Any) -> None:
+    services.require("redis")
+    config = {"url": services.URLS["redis"], "prefix": f"test-{uuid4().hex}"}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "mana.layers.redis.RedisChannelLayer", "CONFIG": config}}
+    layer, other = get_channel_layer(), RedisChannelLayer(**config)
+    witness, channel = await other.new_channel(), await layer.new_channel()
+    await other.group_add(bus.GROUP, witness)
+    await layer.group_add("people", channel)
+    waiting = asyncio.create_task(layer.receive(channel))
+    try:
+        await sync_to_async(announce)([Announcement(0, "from a view", "{}")])
+        announce([Announcement(0, "from a coroutine", "{}")])
+        heard = [unpack((await asyncio.wait_for(other.receive(witness), 5))["data"])[0].room for _ in range(2)]
+        assert sorted(heard) == ["from a coroutine", "from a view"]
+        await other.group_send("people", {"type": "x"})
+        assert await asyncio.wait_for(waiting, 5) == {"type": "x"}
+    finally:
+        waiting.cancel()
+        for one in (layer, other):
+            await one.close_pools()
+
+
 async def test_one_channel_serves_the_whole_process() -> None:
     layer = Layer()
-    made = LayerBus(FakeHub(), layer)  # type: ignore[arg-type]
+    made = LayerBus(cast(Any, FakeHub()), layer)
     await made.start()
     for number in range(1, 101):
         made.publish([Announcement(number, f"room-{number}", "{}")])
@@ -85,7 +144,7 @@ def test_of_what_can_not_be_published_the_oldest_is_dropped_and_counted(monkeypa
 
 async def test_it_ends_though_it_is_woken_in_that_very_moment() -> None:
     """Until Python 3.12 ``asyncio.wait_for`` swallows a cancellation that comes with what it waits for."""
-    made = LayerBus(FakeHub(), Layer())  # type: ignore[arg-type]
+    made = LayerBus(cast(Any, FakeHub()), Layer())
     await made.start()
     await asyncio.sleep(0)
     made.doubt()

@@ -39,12 +39,28 @@ def _redis_runs(redis: Redis) -> Iterator[None]:
     redis.start()
 
 
-@pytest.fixture(params=("sqlite", "postgres"), scope="module")
-def nodes(request: pytest.FixtureRequest, redis: Redis) -> Iterator[tuple[Server, Server]]:
+#: A database, and which layer goes with it here: the project's own, and channels_redis'.
+SITES = {"sqlite": "redis:", "postgres": "redis+core:"}
+
+
+@pytest.fixture(params=SITES, scope="module")
+def database(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def layer(database: str, redis: Redis) -> str:
+    """The address of the layer."""
+    return redis.url.replace("redis:", SITES[database])
+
+
+@pytest.fixture(scope="module")
+def nodes(database: str, layer: str) -> Iterator[tuple[Server, Server]]:
     """Two nodes on one database and one Redis."""
-    environment = {**FAST, "CHANNEL_LAYER_URL": redis.url}
+    environment = {**FAST, "CHANNEL_LAYER_URL": layer}
     with (
-        databases.fresh(request.param) as url,
+        databases.fresh(database) as url,
         serving(url, **environment) as one,
         serving(url, **environment) as other,
     ):
@@ -124,12 +140,12 @@ async def test_who_joins_at_one_node_hears_what_is_said_at_the_other(nodes: tupl
 
 
 async def test_a_process_that_serves_nobody_reaches_the_sockets_of_all_nodes(
-    nodes: tuple[Server, Server], redis: Redis
+    nodes: tuple[Server, Server], layer: str
 ) -> None:
     one, other = nodes
     alice, bob = Account(one), Account(one)
     room = alice.room(bob)
-    with scripts(one.database_url, CHANNEL_LAYER_URL=redis.url) as script:
+    with scripts(one.database_url, CHANNEL_LAYER_URL=layer) as script:
         async with at(one, alice) as a, at(other, bob) as b:
             await asyncio.to_thread(script.run, send_in_a_script, room, alice.id, ["one", "two"])
             await asyncio.to_thread(script.run, send_in_an_async_script, room, alice.id, ["three", "four"])
@@ -150,7 +166,8 @@ async def test_a_layer_that_loses_announcements_loses_no_events(
         if disturbance == "emptied":
             redis.cli("FLUSHALL")
         elif disturbance == "connections killed":
-            redis.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            for kind in ("normal", "pubsub"):
+                redis.cli("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
         else:
             redis.kill()
         await exchange(a, b, room, 20)
@@ -184,9 +201,9 @@ async def test_presence_crosses_nodes(nodes: tuple[Server, Server]) -> None:
     assert offline["last_seen"] > ""
 
 
-async def test_the_users_of_a_killed_node_go_offline(nodes: tuple[Server, Server], redis: Redis) -> None:
+async def test_the_users_of_a_killed_node_go_offline(nodes: tuple[Server, Server], layer: str) -> None:
     one, _ = nodes
-    with serving(one.database_url, **FAST, CHANNEL_LAYER_URL=redis.url) as doomed:
+    with serving(one.database_url, **FAST, CHANNEL_LAYER_URL=layer) as doomed:
         alice, bob, carol = (Account(one) for _ in range(3))
         alice.room(bob, carol)
         async with at(one, alice) as a, at(one, carol):
@@ -202,10 +219,10 @@ async def test_the_users_of_a_killed_node_go_offline(nodes: tuple[Server, Server
 
 
 async def test_a_process_with_the_name_of_a_killed_one_does_not_inherit_its_sockets(
-    nodes: tuple[Server, Server], redis: Redis
+    nodes: tuple[Server, Server], layer: str
 ) -> None:
     one, _ = nodes
-    with serving(one.database_url, **FAST, CHANNEL_LAYER_URL=redis.url, MANA_NODE_ID="the-third") as doomed:
+    with serving(one.database_url, **FAST, CHANNEL_LAYER_URL=layer, MANA_NODE_ID="the-third") as doomed:
         alice, bob = Account(one), Account(one)
         alice.room(bob)
         async with at(one, alice) as a:

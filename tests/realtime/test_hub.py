@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from mana.protocol import ErrorCode
 from mana.realtime import credentials, source, stores
@@ -269,6 +270,45 @@ async def test_a_hub_that_starts_late_begins_where_the_database_stands(fake: Fak
         await hub.stop()
 
 
+async def test_a_hub_that_could_not_start_starts_once(fake: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, asked = hubs.current(), []
+
+    def latest() -> int:
+        asked.append(True)
+        if len(asked) < 3:
+            raise OperationalError("too many clients")
+        return 41
+
+    monkeypatch.setattr(hub, "presence", NoPresence())
+    monkeypatch.setattr(fake, "latest_sequence", latest)
+    try:
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                await hub.start()
+        await hub.start()
+        assert hub.latest_sequence == 41
+    finally:
+        await hub.stop()
+
+
+async def test_who_was_never_let_in_never_went(hub: Hub, fake: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    went: list[Session] = []
+    monkeypatch.setattr(hub.presence, "went", went.append)
+    session, _ = await enter(hub, "ann")
+    hub.remove(session)
+    assert went == [session]
+
+    def fails(*arguments: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(fake, "subscriptions", fails)
+    other = Session(hub, Identity("bob", "bob", "bob"), None, Peer().send, arrays=False)
+    with pytest.raises(OperationalError):
+        await hub.add(other)
+    hub.remove(other)
+    assert went == [session]
+
+
 async def test_rooms_of_one_turn_are_merged_in_the_order_of_all_events(hub: Hub) -> None:
     _, both = await enter(hub, "ann", "a", "b", arrays=True)
     _, one = await enter(hub, "bob", "b", arrays=True)
@@ -464,6 +504,8 @@ async def test_the_process_has_a_budget_too_and_who_waits_for_the_most_is_closed
     await turn()
     await much.until(lambda: much.closed)
     assert (much.closed, little.closed) == (4008, None)
+    hub._shed()  # its socket has not ended yet
+    assert (hub.slow_closes, little.closed) == (1, None)
     little.takes.set()
     await little.until(lambda: little.sequences == [1, 3])
 

@@ -235,15 +235,48 @@ async def test_who_is_removed_from_a_room_at_one_node_hears_nothing_more_at_the_
     one, other = nodes
     alice, bob = Account(one), Account(one)
     room = alice.room(bob)
-    async with at(one, alice) as a, at(other, bob) as b:
+    async with at(one, alice) as a, at(other, bob) as b, at(other, alice) as witness:
         alice.http.delete(f"/api/rooms/{room}/members/{bob.id}").raise_for_status()
         await b.expect("room", action="removed")
         await a.request("message", room_id=room, payload="among ourselves")
+        await witness.expect("message")  # bob's node has it
         assert (await b.refusal("message", room_id=room, payload="still here?"))["code"] in {
             "not_found",
             "not_a_member",
         }
         assert not [frame for frame in await b.silence() if frame["type"] == "message"]
+
+
+async def test_who_is_banned_at_one_node_hears_nothing_more_at_the_other(nodes: tuple[Server, Server]) -> None:
+    one, other = nodes
+    alice, bob = Account(one), Account(one)
+    room = alice.room(bob)
+    async with at(one, alice) as a, at(other, bob) as b, at(other, alice) as witness:
+        alice.http.post(f"/api/rooms/{room}/bans", json={"user_id": bob.id}).raise_for_status()
+        await b.expect("room", action="banned")
+        await a.request("message", room_id=room, payload="among ourselves")
+        await witness.expect("message")  # bob's node has it
+        assert (await b.refusal("message", room_id=room, payload="still here?"))["code"] in {
+            "not_found",
+            "not_a_member",
+            "forbidden",
+        }
+        assert not [frame for frame in await b.silence() if frame["type"] == "message"]
+
+
+async def test_a_role_that_was_taken_allows_nothing_more_on_open_sockets(nodes: tuple[Server, Server]) -> None:
+    one, other = nodes
+    alice, bob = Account(one), Account(one)
+    room = alice.room(bob)
+    role = f"/api/rooms/{room}/members/{bob.id}"
+    async with at(one, alice) as a, at(other, bob) as b:
+        alice.http.patch(role, json={"role": "moderator"}).raise_for_status()
+        first, second = [
+            (await a.request("message", room_id=room, payload=text))["message_id"] for text in ("first", "second")
+        ]
+        await b.request("message_delete", message_id=first)
+        alice.http.patch(role, json={"role": "member"}).raise_for_status()
+        assert (await b.refusal("message_delete", message_id=second))["code"] == "forbidden"
 
 
 async def _stored(script: Scripts, account: Account, count: int) -> None:

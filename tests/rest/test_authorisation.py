@@ -43,7 +43,7 @@ FOR_BEARERS = ("/api/invites/{token}",)
 @pytest.fixture(scope="module")
 def document(server: Server) -> dict[str, Any]:
     """The served document."""
-    return dict(httpx.get(f"{server.http}/api/schema/", params={"format": "json"}).json())
+    return dict(httpx.get(f"{server.http}/api/schema/", params={"format": "json"}, timeout=60).json())
 
 
 def _filled(value: Any, ids: dict[str, str]) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.rtc.caller import Caller
+from tests.rtc.calls.talker import Talker, Talkers
 from tests.rtc.network import Link, Network
 from tests.support import databases
 from tests.support.client import Account
@@ -85,6 +87,32 @@ def callers(
         return list(used)
 
     yield make
+    _laid_by(used, idle_callers)
+
+
+@pytest.fixture
+def talkers(idle_callers: list[Caller]) -> Iterator[Talkers]:
+    """Makes people with a browser each and calls.js in it, one at each of the nodes that are named."""
+    used: list[Caller] = []
+
+    def make(*nodes: Server, **options: Any) -> list[Talker]:
+        people = []
+        for node in nodes:
+            account = Account(node)
+            if idle_callers:
+                used.append(idle_callers.pop())
+                used[-1].renew(account)
+            else:
+                used.append(Caller(node, account))
+            people.append(Talker(used[-1], **options))
+        return people
+
+    yield make
+    _laid_by(used, idle_callers)
+
+
+def _laid_by(used: list[Caller], idle: list[Caller]) -> None:
+    """Keeps browsers for others; an error in the console of one fails the test."""
     errors = []
     for one in used:
         try:
@@ -93,5 +121,5 @@ def callers(
         except Exception:
             one.close()
             raise
-        idle_callers.append(one)
+        idle.append(one)
     assert not errors

@@ -7,26 +7,33 @@ A target may refuse with its own error and nothing else, and must answer at once
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import google_crc32c
+
 from mana_rtc.media import negotiation, rtcp, rtp, sdp, twcc
 from mana_rtc.media.negotiation import TransportParameters
 from mana_rtc.media.payloads import INSPECTORS, PictureMunger
-from mana_rtc.media.rtp import RtpPacket
+from mana_rtc.media.rtp import MAX_DATAGRAM, RtpPacket
 from mana_rtc.media.twcc import FeedbackRecorder
 from mana_rtc.sfu.backend import ParticipantInfo
 from mana_rtc.sfu.config import SfuConfig
 from mana_rtc.sfu.publisher import Publisher
 from mana_rtc.sfu.room import Room
 from mana_rtc.transport import stun
-from mana_rtc.transport.aiortc_parts import Dtls, Identity
+from mana_rtc.transport.aiortc_parts import Association, Dtls, Identity
+from mana_rtc.transport.config import TransportConfig
+from mana_rtc.transport.mux import Mux
+from mana_rtc.transport.tcp import TcpPath
 from tests.rtc.media.sdps import CHROMIUM_OFFER
 from tests.rtc.media.test_payloads import vp8
 
@@ -164,6 +171,67 @@ class _Handshake:
         assert not self._dtls.connected
 
 
+class _Sctp:
+    """A server's association, which has no peer that answers sensibly."""
+
+    def __init__(self) -> None:
+        self._identity = Identity()
+        self._count = 0
+        self._loop = asyncio.new_event_loop()
+        weakref.finalize(self, self._loop.close)
+
+    def _renew(self) -> None:
+        dtls = Dtls(self._identity, [("sha-256", "AB")], lambda sent: None)
+        self._association = Association(
+            dtls,
+            remote_port=5000,
+            remote_max_message_size=65536,
+            max_channels=8,
+            on_channel=lambda channel: None,
+            on_message=lambda channel, message: None,
+        )
+
+    def __call__(self, data: bytes) -> None:
+        # Most mutated packets have a wrong checksum, and would go no further.
+        if len(data) >= 12:
+            data = data[:8] + bytes(4) + data[12:]
+            data = data[:8] + google_crc32c.value(data).to_bytes(4, "little") + data[12:]
+        self._loop.run_until_complete(self._feed(data))
+
+    async def _feed(self, data: bytes) -> None:
+        if self._count % 200 == 0 or self._association.failed:
+            if self._count:
+                self._association.abort()
+            self._renew()
+        self._count += 1
+        self._association.receive(data)
+
+
+class _Stream:
+    """A TCP connection whose peer has proved nothing, behind the listening socket."""
+
+    def __init__(self) -> None:
+        loop = asyncio.new_event_loop()
+        self._mux = Mux(TransportConfig(addresses=("127.0.0.1",)), loop)
+        self._mux.new_peer(_Silent())
+        weakref.finalize(self, loop.close)
+
+    def __call__(self, data: bytes) -> None:
+        endpoint = self._mux._tcp
+        path = TcpPath(endpoint)
+        for start in range(0, len(data), 37):
+            path.data_received(data[start : start + 37])
+            assert len(path._buffer) <= MAX_DATAGRAM + 2 + 37
+        assert path.peer is None
+
+
+class _Silent:
+    """Whoever has a transport and is told nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
 def _camera_packet(number: int, layer: int) -> bytes:
     extensions = {3: bytes((0, number)), 4: b"1", 10: b"qhf"[layer : layer + 1]}
     payload = vp8(number, number, key=number % 3 == 0)
@@ -193,9 +261,28 @@ def _seeds() -> dict[str, list[bytes]]:
     hello = (
         bytes.fromhex("16feff0000000000000000002a0100001e000000000000001efefd") + bytes(32) + b"\0\0\0\2\xc0\x2b\1\0"
     )
+    longer = rtp.build(
+        RtpPacket(96, 9, 9, 2000, vp8(9, key=True), extensions={4: b"1", 10: b"q", 20: bytes(40), 3: b"\0\7"})
+    )
+    media += [longer, bytes((longer[0] | 0x22, *longer[1:12])) + bytes(8) + longer[12:] + b"\0\0\3"]
+    control += [
+        b"\xa0" + rtcp.picture_loss(1, 2)[1:3] + b"\3" + rtcp.picture_loss(1, 2)[4:] + b"\0\0\0\4",
+        rtcp.receiver_report(1, [block] * 31) + rtcp.nack(1, 1111, range(0, 600, 7)) + rtcp.remb(1, 1, [1, 2, 3]),
+    ]
+    chunk = b"\1\0\0\x14" + bytes((0, 0, 0, 5, 0, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)) + bytes(4)
+    datum = b"\0\3\0\x1c" + bytes((0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 50)) + b"\3\0\0\0\0\0\0\0\0\4\0\0chat"
+    sack = b"\3\0\0\x14" + bytes((0, 0, 0, 9, 0, 0, 0xFF, 0xFF, 0, 1, 0, 0, 0, 2, 0, 3))
+    sctp = [
+        b"\x13\x88\x13\x88" + bytes(8) + one for one in (chunk, datum, sack, datum + sack, b"\x82\0\0\x14" + bytes(16))
+    ]
     checks = [stun.binding_request("a:b", "password")[0], stun.binding_response(b"x" * 12, ("::1", 5), "password")]
     return {
-        "sdp": [CHROMIUM_OFFER.encode()],
+        "sdp": [
+            CHROMIUM_OFFER.encode(),
+            CHROMIUM_OFFER.replace("\n", "\r\n").replace(sdp.TRANSPORT_CC_URI, sdp.ABS_SEND_TIME_URI).encode(),
+        ],
+        "sctp": sctp,
+        "tcp": [b"".join(len(one).to_bytes(2) + one for one in (checks[0], hello, *media[:2]))],
         "stun": checks,
         "rtp": media,
         "rtcp": control,
@@ -213,6 +300,8 @@ def targets() -> dict[str, Callable[[bytes], None]]:
         "rtcp": _parse_rtcp,
         "pipeline": _Pipeline(),
         "dtls": _Handshake(),
+        "sctp": _Sctp(),
+        "tcp": _Stream(),
     }
 
 

@@ -86,6 +86,61 @@ def test_layers_follow_the_link_without_a_freeze(callers: Callers, network: Netw
     without_a_freeze(down_and_up)
 
 
+def test_layers_that_nobody_watches_are_not_sent(callers: Callers) -> None:
+    """The only viewer wants the smallest picture, and no other is made; then again the largest."""
+    alice, bob = callers(2)
+    alice.publish(audio=False)
+    bob.sees(1)
+    (track,) = bob.tracks(kind="video")
+
+    def made() -> set[str]:
+        return {stat["rid"] for stat in alice.stats("publishing", "outbound-rtp") if stat["active"]}
+
+    bob.until(lambda: bob.received(track["id"]).get("frameWidth") == 960, "the best layer comes")
+    bob.do("await call.wish({[args[0]]: {max_layer: 0}})", track["id"])
+    alice.until(lambda: made() == {"q"}, "the other layers are not made")
+    bob.until(lambda: bob.received(track["id"])["frameWidth"] == 240, "the smallest comes")
+    bob.do("await call.wish({[args[0]]: {max_layer: 2}})", track["id"])
+    bob.until(lambda: bob.received(track["id"])["frameWidth"] == 960, "the best layer comes again")
+    assert "f" in made()
+
+
+def test_every_codec_passes_and_is_begun_at_its_keyframes(callers: Callers, media_server: Server) -> None:
+    """Publishers who offer but one codec each: all are seen, also by who comes later and needs a keyframe."""
+    alice, bob = callers(2)
+    only = """
+        const publishing = call.publishing, add = publishing.addTransceiver.bind(publishing);
+        publishing.addTransceiver = (...options) => {
+          const transceiver = add(...options);
+          const { codecs } = RTCRtpSender.getCapabilities("video");
+          transceiver.setCodecPreferences(codecs.filter((one) => [args[0], "video/rtx"].includes(one.mimeType)));
+          return transceiver;
+        };
+        return RTCRtpSender.getCapabilities("video").codecs.some((one) => one.mimeType === args[0]);
+    """
+    for one, codec in ((alice, "video/VP9"), (bob, "video/H264")):
+        assert one.do(only, codec), f"this Chromium has no {codec}"
+        one.publish(480, 270, audio=False)
+    alice.sees(1)
+    bob.sees(1)
+    for viewer, mime in ((bob, "video/VP9"), (alice, "video/H264")):
+        (track,) = viewer.tracks(kind="video")
+        stats = viewer.received(track["id"])
+        (codec,) = [one for one in viewer.stats("receiving", "codec") if one["id"] == stats["codecId"]]
+        assert codec["mimeType"] == mime
+        keys = stats["keyFramesDecoded"]
+        # Whoever begins to watch in the middle is shown a picture as soon as a keyframe was asked for and came.
+        viewer.do("await call.wish({[args[0]]: {enabled: false}})", track["id"])
+        viewer.do("await call.wish({[args[0]]: {enabled: true}})", track["id"])
+        viewer.until(
+            lambda viewer=viewer, track=track, keys=keys: viewer.received(track["id"])["keyFramesDecoded"] > keys,
+            "it is begun again at a keyframe",
+        )
+    for one in last_statistics(media_server).values():
+        for track in one.get("publish", {}).get("tracks", {}).values():
+            assert all(layer["keyframes"] > 0 for layer in track["layers"].values() if layer["packets"] > 100)
+
+
 def test_loss_in_both_directions_is_recovered(callers: Callers, network: Network, media_server: Server) -> None:
     """Of 5 % lost at random, up and down, all come in the end: no keyframe is needed, no freeze is longer than 500 ms.
 

@@ -90,6 +90,7 @@ class Scene:
                 ("subscribe", {"payload": {"tracks": {"x": {"enabled": True}}}}),
                 ("ice_restart", {}),
                 ("network_change", {}),
+                ("call_key", {"call_id": "c", "payloads": {"x": {"phone": "AAAA"}}}),
                 ("mute", {"payload": True}),
                 ("leave", {}),
             )

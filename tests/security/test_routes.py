@@ -75,9 +75,11 @@ BODIES: dict[str, Any] = {
     "PATCH api/messages/{message_id}": {"payload": "forged"},
     "POST api/messages/{message_id}/reactions": {"emoji": "👍"},
     "POST api/reports": {"message_id": "{message}", "reason": "spam"},
+    "POST api/moderation/reports/{report_id}/actions": {"action": "ban"},
     "PUT api/e2ee/devices/{device_id}": "{keys}",
     "POST api/e2ee/devices/{device_id}/prekeys": {"one_time": "{refill}"},
     "POST api/e2ee/devices/{device_id}/acks": {"message_ids": ["{message}"]},
+    "PUT api/e2ee/backup": {"backup": "AQY" + "A" * 77},
     "PUT api/e2ee/device-list": {"device_list": "{device_list}"},
 }
 FILES = {"POST api/attachments": "file", "PUT api/me/avatar": "avatar", "PUT api/rooms/{room_id}/avatar": "file"}
@@ -181,6 +183,7 @@ def ask(client: httpx.Client, operation: str, headers: dict[str, str], names: di
         **{key: names[key] for key in ("sign_in_id", "device_id", "notification_id", "name", "invite_id", "token")},
         "attachment_id": names["image"],
         "call_id": names["call"],
+        "report_id": names["report"],
         **filled(PATHS.get(operation, {}), names),
     }
     arguments: dict[str, Any] = {"headers": {**headers, **FROM_OUTSIDE}, "params": QUERIES.get(operation)}
@@ -212,6 +215,7 @@ def furnish(people: People, scenes: Scenes) -> Any:
     target.post(f"contacts/requests/{people['member'].id}/accept")
     target.post("contacts", user_id=people["guest"].id)
     (notification, *_) = target.get("notifications")["results"]
+    report = target.post("reports", user_id=stranger.id, reason="spam")["id"]
     common = {
         "image": image["id"],
         "name": shown.json()["avatar_url"].rsplit("/", 1)[-1],
@@ -223,6 +227,7 @@ def furnish(people: People, scenes: Scenes) -> Any:
         "invited_to": invited_to,
         "bystander": people["moderator"].id,
         "banned": people["banned"].id,
+        "report": str(report),
         "target_name": target.username,
         "target_password": target.password,
         "target_refresh": target.refresh,

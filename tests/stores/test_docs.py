@@ -13,7 +13,9 @@ pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["accounts", "contacts", "preferences", "notifications", "stores", "calls"])
+@pytest.mark.parametrize(
+    "page", ["accounts", "contacts", "preferences", "notifications", "stores", "calls", "examples"]
+)
 def test_the_examples_of_a_page_run(page: str) -> None:
     names: dict[str, Any] = {"__name__": "docs"}
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.S)

@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from django.test import override_settings
 
 from mana import preferences
 from mana.accounts import services as accounts
 from mana.accounts.stores import AccountStore, DeviceStore, ProfileStore
+from mana.checks import check_settings
+from mana.conf import Settings
 from mana.contacts.stores import ContactStore
 from mana.preferences.stores import PreferenceStore
 from mana.testing.store_suite import (
@@ -67,9 +68,18 @@ class Half:
         """All it has."""
 
 
+STORES = [setting.name for setting in Settings.declared() if setting.name.endswith("_STORE")]
+
+
+def test_these_are_all_stores() -> None:
+    names = ["ACCOUNT", "PROFILE", "DEVICE", "CONTACT", "PREFERENCE", "MESSAGE", "ROOM"]
+    assert [f"{name}_STORE" for name in names] == STORES
+
+
 @pytest.mark.parametrize("path", ["tests.stores.test_stores.Half", "no.such.Store"])
-def test_a_store_that_can_not_do_it_all_is_an_error_of_the_checks(path: str) -> None:
-    with override_settings(MANA={"PREFERENCE_STORE": path}):
-        messages: list[Any] = [message for message in run_checks() if message.id == "mana.E002"]
-    assert messages, "the check says nothing"
-    assert "PREFERENCE_STORE" in messages[0].msg
+@pytest.mark.parametrize("setting", STORES)
+def test_a_store_that_can_not_do_it_all_is_an_error_of_the_checks(setting: str, path: str) -> None:
+    with override_settings(MANA={setting: path}):
+        messages: list[Any] = check_settings()
+    assert [message.id for message in messages] == ["mana.E002"]
+    assert setting in messages[0].msg

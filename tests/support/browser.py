@@ -61,6 +61,7 @@ class Browser:
         self.server = server
         self._profile = mkdtemp(prefix="mana-chromium-")
         self._away_allowed = False
+        self._allowed: tuple[str, ...] = ()
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium") or ""
         for switch in (
@@ -91,6 +92,7 @@ class Browser:
         self._devtools("Storage.clearDataForOrigin", origin=self.server.http, storageTypes="all")
         self.server = server
         self._away_allowed = False
+        self._allowed: tuple[str, ...] = ()
         self.resize(*DESKTOP)
         self.driver.get_log("browser")
 
@@ -125,12 +127,18 @@ class Browser:
         """From now on, failed requests are no error: the test takes the server away."""
         self._away_allowed = True
 
+    def allow_refusals(self, *parts: str) -> None:
+        """From now on, it is no error that a request is refused whose address holds one of these."""
+        self._allowed = parts
+
     def errors(self) -> list[str]:
         """What the console had to complain about since the last call."""
         return [
             f"{entry['source']}: {entry['message']}"
             for entry in self.driver.get_log("browser")
-            if entry["level"] == "SEVERE" and not (self._away_allowed and _is_absence(entry))
+            if entry["level"] == "SEVERE"
+            and not (self._away_allowed and _is_absence(entry))
+            and not any(part in entry["message"] for part in self._allowed)
         ]
 
     # What is on the page

@@ -256,13 +256,15 @@ def instance(name: str) -> Iterator[Any]:
 
 
 class Link:
-    """A TCP connection's way to a server, which can be cut and mended."""
+    """A TCP connection's way to a server, which can be cut, or lose what is sent to the server, and be mended."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._to = (parts.hostname or "127.0.0.1", parts.port or 0)
         self._loop = asyncio.new_event_loop()
         self._whole = True
+        self._swallows = False
+        self._generation = 0
         self._open: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -275,14 +277,24 @@ class Link:
         self._whole = False
         self._call(self._end_all())
 
+    def swallow(self) -> None:
+        """Lets nothing through to the server any more, and says so to nobody; what the server sends goes on."""
+        self._swallows = True
+
+    def abandon(self) -> None:
+        """The other ends of the connections that are open are gone without a word; new ones go through."""
+        self._generation += 1
+
     def mend(self) -> None:
         """Lets connections through again."""
         self._whole = True
+        self._swallows = False
 
     def close(self) -> None:
         """Ends it."""
         self.cut()
         self._server.close()
+        self._call(_end_all_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -296,6 +308,17 @@ class Link:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        generation = self._generation
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, *, up: bool) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    if generation != self._generation:
+                        await asyncio.Event().wait()  # and reads no more
+                    if not (up and self._swallows):
+                        target.write(data)
+                        await target.drain()
+
         try:
             if self._whole:
                 up_reader, up_writer = await asyncio.open_connection(*self._to)
@@ -303,8 +326,8 @@ class Link:
                 try:
                     await asyncio.wait(
                         [
-                            asyncio.ensure_future(_pump(reader, up_writer)),
-                            asyncio.ensure_future(_pump(up_reader, writer)),
+                            asyncio.ensure_future(pump(reader, up_writer, up=True)),
+                            asyncio.ensure_future(pump(up_reader, writer, up=False)),
                         ],
                         return_when=asyncio.FIRST_COMPLETED,
                     )
@@ -318,11 +341,12 @@ class Link:
             writer.transport.abort()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+async def _end_all_tasks() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others)
 
 
 def _children(pid: int) -> list[int]:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -49,10 +49,20 @@ def free_port() -> int:
 class Server:
     """One node. ``start`` returns when it accepts connections; ``kill`` is kill -9."""
 
-    def __init__(self, database_url: str, *, kind: str = "daphne", port: int | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        kind: str = "daphne",
+        port: int | None = None,
+        options: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self.database_url = database_url
         self.port = port or free_port()
         self.kind = kind
+        #: Of the server's own command line.
+        self.options = options
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
         with NamedTemporaryFile(prefix="mana-server-", suffix=".log", delete=False) as log:
@@ -75,7 +85,7 @@ class Server:
 
     def start(self) -> Server:
         """Starts the process, or another after a kill, on the same port and database."""
-        command = [part.format(port=self.port) for part in COMMANDS[self.kind]]
+        *command, application = [part.format(port=self.port) for part in COMMANDS[self.kind]]
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
@@ -85,7 +95,11 @@ class Server:
         }
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+                [sys.executable, *command, *self.options, application],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -132,9 +146,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(database_url: str, *, kind: str = "daphne", **environment: str) -> Iterator[Server]:
+def serving(
+    database_url: str, *, kind: str = "daphne", options: Sequence[str] = (), **environment: str
+) -> Iterator[Server]:
     """A server for the length of a block."""
-    server = Server(database_url, kind=kind, **environment)
+    server = Server(database_url, kind=kind, options=options, **environment)
     try:
         yield server.start()
     finally:

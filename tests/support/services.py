@@ -33,6 +33,9 @@ HOW_TO_START = {
     "chromium": "apt-get install chromium chromium-driver",
     "node": "apt-get install nodejs",
     "nginx": "apt-get install nginx (it need not run)",
+    "systemd-analyze": "apt-get install systemd (it need not run)",
+    "janus": "apt-get install janus (it need not run)",
+    "coturn": "apt-get install coturn (it need not run)",
     "netns": "apt-get install iproute2, and run as root",
     "noble": "apt-get install npm && python -m tests.support.install_npm_packages",
     "syndace": "pip install -e '.[e2ee-test]'",
@@ -44,6 +47,9 @@ PROGRAMS = {
     "node": ("node",),
     "noble": ("node",),
     "nginx": ("nginx",),
+    "systemd-analyze": ("systemd-analyze",),
+    "janus": ("janus",),
+    "coturn": ("turnserver",),
     "netns": ("ip",),
 }
 PYTHON_PACKAGES = {

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from demo_project.examples.custom_db.models import Item
 from mana.accounts import services as accounts
 from mana.messaging import services
 from mana.messaging.stores import room_by_key
@@ -18,6 +19,7 @@ from mana.messaging.stores import room_by_key
 PASSWORD = "mana-demo-2026"  # noqa: S105  printed for everybody to use
 PEOPLE = {"ada": "Ada Lovelace", "grace": "Grace Hopper", "linus": "Linus Pauling"}
 ROOM = "lobby"
+SHOP = {"Tea": 100, "Biscuits": 1}  # of the example custom_db: name -> stock
 CHAT = (
     ("ada", "Welcome to the lobby! Open this page in a second browser as grace and write something."),
     ("grace", "Everything here is stored before it is acknowledged, and nobody sees it twice."),
@@ -43,13 +45,15 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         self._make_people()
         self._make_room()
+        self._make_shop()
         if options["prepare_only"]:
             self.stdout.write(self.style.SUCCESS("The demo is ready."))
             return
         names = ", ".join(PEOPLE)
         self.stdout.write(
             f"\n  The messenger:  {self.style.SUCCESS(f'http://{bind}:{port}/')}\n"
-            f"  The admin:      http://{bind}:{port}/admin/  (admin)\n\n"
+            f"  The admin:      http://{bind}:{port}/admin/  (admin)\n"
+            f"  Small examples: http://{bind}:{port}/examples/\n\n"
             f"  Sign in as {names} or admin, password: {self.style.SUCCESS(PASSWORD)}\n"
             f"  Ctrl+C stops it.\n"
         )
@@ -95,6 +99,11 @@ class Command(BaseCommand):
         )
         for username, text in CHAT:
             services.send(ROOM, people[username], {"text": text}, ack_id=f"demo-{username}")
+
+    def _make_shop(self) -> None:
+        if not Item.objects.exists():
+            seller = get_user_model()._default_manager.get(username="linus")
+            Item.objects.bulk_create([Item(name=name, stock=stock, seller=seller) for name, stock in SHOP.items()])
 
 
 def _check_free(bind: str, port: int) -> None:

@@ -3,12 +3,15 @@
 import { ManaClient } from "../mana/mana.js";
 import { People } from "../mana/people.js";
 import { Banner } from "./banner.js";
+import { ChatCalls } from "./callchat.js";
 import { ChatView } from "./chat.js";
 import { ChatList } from "./chats.js";
 import { openContacts, showWaiting } from "./contacts.js";
 import { toast } from "./dom.js";
+import { Encryption } from "./encryption.js";
 import { openInfo } from "./info.js";
 import { openInvitations } from "./invitations.js";
+import { leaveWith, whileSignedIn } from "./leaving.js";
 import { openBrowse, openNewChat } from "./newchat.js";
 import { openNotifications, showUnread } from "./notifications.js";
 import { openProfile } from "./profile.js";
@@ -17,14 +20,28 @@ import { openSettings } from "./settings.js";
 import { Store } from "./store.js";
 
 const { userId, username, loginUrl } = document.body.dataset;
-const client = new ManaClient({ userId });
+const client = new ManaClient({ userId, fetch: whileSignedIn });
 const store = new Store(client, { id: userId, username });
 const people = new People(client);
-const context = { client, store, people, openChat, openContacts: () => openContacts(context) };
+const encryption = new Encryption(client, store);
+const context = { client, store, people, encryption, openChat, openContacts: () => openContacts(context), showTitle: title };
 
-const chats = new ChatList(store, { onOpen: openChat, onRetry: start, onNew: () => openNewChat(context), onInvitations: () => openInvitations(context) });
-const chat = new ChatView(store, client, { onBack: back, onInfo: (roomId) => openInfo(context, roomId) });
+const chats = new ChatList(store, {
+  onOpen: openChat,
+  onRetry: start,
+  onNew: () => openNewChat(context),
+  onInvitations: () => openInvitations(context),
+  onSearch: (text) => encryption.search(text),
+  onFound: ({ room_id, id }) => (openChat(room_id), chat.showMessage(id)),
+});
+const calls = new ChatCalls(context);
+const chat = new ChatView(store, client, encryption, {
+  onBack: back,
+  onInfo: (roomId) => openInfo(context, roomId),
+  calls,
+});
 new Banner(client);
+encryption.onSettings = () => openSettings(context, "encryption");
 
 /** @param {string} roomId @param {{push?: boolean, focus?: boolean}} [how] push: a step for the back button */
 function openChat(roomId, { push = true, focus = true } = {}) {
@@ -62,6 +79,7 @@ function showAddress({ focus = true } = {}) {
 /** Load what is there, then follow what happens from exactly there on. */
 async function start() {
   try {
+    await encryption.start();
     const cursor = await store.loadRooms();
     showAddress();
     people.start().catch(() => {}); // without it there is no number on the bell
@@ -107,6 +125,7 @@ client.on("state", ({ state }) => {
 });
 
 addEventListener("popstate", () => showAddress());
+leaveWith(document.getElementById("sign-out"), client);
 document.getElementById("new-chat").addEventListener("click", () => openNewChat(context));
 const menu = document.getElementById("menu");
 for (const [id, open] of [

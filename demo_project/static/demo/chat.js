@@ -32,6 +32,8 @@ export class ChatView {
   #log;
   #composer;
   #pins;
+  #calls;
+  #encryption;
   #empty = h(
     "div",
     { class: "chat-empty", dataset: { testid: "chat-empty" } },
@@ -40,21 +42,24 @@ export class ChatView {
   );
   #frame;
 
-  /** @param {{onBack: () => void, onInfo: (roomId: string) => void}} hooks */
-  constructor(store, client, hooks) {
+  /** @param {{onBack: () => void, onInfo: (roomId: string) => void, calls?: import("./callchat.js").ChatCalls}} hooks */
+  constructor(store, client, encryption, hooks) {
     this.#store = store;
+    this.#encryption = encryption;
     this.#client = client;
+    this.#calls = hooks.calls;
     this.#log = new Log(store, {
+      calls: hooks.calls,
       onOlder: () => this.#older(),
       onEnd: () => this.#seen(),
       onRetry: (ackId) => client.retry(ackId),
       onDiscard: (ackId) => client.discard(ackId),
       onReload: () => this.#load(),
-      onReact: (event, emoji, remove) => orToast(client.react(event.id, emoji, { remove })),
+      onReact: (event, emoji, remove) => orToast(encryption.react(event, emoji, { remove })),
       onMenu: (event, anchor) => this.#menu(event, anchor),
       onQuote: (messageId) => this.#showQuoted(messageId),
     });
-    const context = { client, store };
+    const context = { client, store, upload: (file, options) => encryption.upload(this.roomId, file, options) };
     this.#composer = new Composer(context, {
       onSend: (message) => this.#send(message),
       onEdit: (event, text, mentions) => this.#edit(event, text, mentions),
@@ -72,12 +77,16 @@ export class ChatView {
       back,
       this.#avatar,
       h("div", { class: "chat-names" }, this.#title, this.#subtitle),
+      encryption.lock.element,
+      ...(hooks.calls?.tools ?? []),
       about,
     );
     this.#frame = h(
       "div",
       { class: "chat-frame" },
       head,
+      hooks.calls?.banner,
+      encryption.bar.element,
       this.#pins.element,
       this.#log.element,
       this.#typing,
@@ -112,6 +121,7 @@ export class ChatView {
     this.#composer.open(roomId);
     this.#log.open(room);
     this.#pins.open(room);
+    this.#encryption.open(roomId);
     this.#load();
     if (!focus) return;
     if (matchMedia("(pointer: coarse)").matches || !room.role) this.#title.focus({ preventScroll: true });
@@ -121,8 +131,15 @@ export class ChatView {
   close() {
     if (this.roomId) this.#leave();
     this.roomId = null;
+    this.#encryption.open(null);
     this.#empty.hidden = false;
     this.#frame.hidden = true;
+  }
+
+  /** Bring a message of the open chat into view. */
+  async showMessage(messageId) {
+    await this.#store.loadThread(this.roomId);
+    await this.#showQuoted(messageId);
   }
 
   /** After a reconnect: receipts are not sequenced, so those of the time between are read from the members. */
@@ -161,18 +178,19 @@ export class ChatView {
   #send({ text, ...more }) {
     this.#log.clearDivider();
     if (!more.mentions.length) delete more.mentions;
-    this.#client.send({ room_id: this.roomId, payload: { text }, ...more });
+    this.#encryption.send(this.roomId, { text, ...more });
     this.#log.toEnd();
   }
 
   #edit(event, text, mentions) {
-    if (text !== event.payload.text) orToast(this.#client.edit(event.id, { ...event.payload, text }, mentions));
+    if (text !== event.payload.text) orToast(this.#encryption.edit(event, text, mentions));
   }
 
   #menu(event, anchor) {
     const context = {
       client: this.#client,
       store: this.#store,
+      encryption: this.#encryption,
       onReply: (message) => this.#composer.reply(message, this.#nameOf(message)),
       onEdit: (message) => this.#composer.edit(message),
     };
@@ -262,6 +280,7 @@ export class ChatView {
     this.#composer.element.hidden = !room.role || barred !== "";
     this.#barred.hidden = !room.role || barred === "";
     this.#barred.textContent = barred;
+    this.#calls?.show(room);
   }
 
   #about(room) {

@@ -12,18 +12,22 @@ export class ChatList {
   #onOpen;
   #openId = null;
   #showsArchived = false;
+  #found = []; // messages with the words of the filter
   #hooks;
 
   /**
    * @param {{onOpen: (roomId: string) => void, onRetry: () => void, onNew: () => void,
-   *   onInvitations: () => void}} hooks
+   *   onInvitations: () => void, onSearch: (text: string) => Promise<object[]>, onFound: (event: object) => void}} hooks
    */
-  constructor(store, { onOpen, onRetry, onNew, onInvitations }) {
+  constructor(store, { onOpen, onRetry, onNew, onInvitations, onSearch, onFound }) {
     this.#store = store;
     this.#onOpen = onOpen;
-    this.#hooks = { onRetry, onNew, onInvitations };
+    this.#hooks = { onRetry, onNew, onInvitations, onSearch, onFound };
     store.on("rooms", () => this.render());
-    this.#filter.addEventListener("input", () => this.render());
+    this.#filter.addEventListener("input", () => {
+      this.#find();
+      this.render();
+    });
     this.#filter.addEventListener("keydown", (event) => this.#filterKeys(event));
     this.#list.addEventListener("keydown", (event) => this.#keys(event));
     this.#list.addEventListener("click", (event) => this.#click(event));
@@ -49,13 +53,44 @@ export class ChatList {
     const archived = wanted ? [] : named.filter(isArchived);
     const rooms = this.#showsArchived || wanted ? named : named.filter((room) => !isArchived(room));
     this.#list.setAttribute("aria-busy", String(!store.loaded && !store.failed));
-    const items = rooms.length ? rooms.map((room) => this.#item(room)) : [this.#placeholder(wanted)];
+    const found = wanted ? this.#found.filter((event) => store.rooms.has(event.room_id)) : [];
+    const items = rooms.length || found.length ? rooms.map((room) => this.#item(room)) : [this.#placeholder(wanted)];
+    items.push(...found.map((event) => this.#foundRow(event)));
     if (archived.length) items.push(this.#archiveRow(archived.length));
     if (store.invitations.length && !wanted) items.unshift(this.#invitationsRow(store.invitations.length));
     reconcile(this.#list, items);
     const links = this.#links();
     const current = links.find((link) => link === document.activeElement) ?? this.#link(this.#openId) ?? links[0];
     for (const link of links) link.tabIndex = link === current ? 0 : -1;
+  }
+
+  /** Encrypted messages are looked for here, where they can be read. */
+  async #find() {
+    const wanted = this.#filter.value.trim();
+    const found = wanted.length < 2 ? [] : await this.#hooks.onSearch(wanted).catch(() => []);
+    if (wanted !== this.#filter.value.trim()) return; // the text has changed since
+    this.#found = found;
+    this.render();
+  }
+
+  #foundRow(event) {
+    const store = this.#store;
+    const who = String(event.from) === store.me.id ? "You" : store.nameOf(event.from, event.username);
+    const text = `${store.rooms.get(event.room_id).name} · ${who} · ${when(event.timestamp)}`;
+    return {
+      key: `found ${event.id} ${text}`,
+      create: () =>
+        h(
+          "li",
+          {},
+          h(
+            "button",
+            { type: "button", class: "found-message", dataset: { testid: "found-message" }, onclick: () => this.#hooks.onFound(event) },
+            h("small", { dir: "auto" }, text),
+            h("span", { dir: "auto" }, summary(event).slice(0, 200)),
+          ),
+        ),
+    };
   }
 
   #invitationsRow(count) {

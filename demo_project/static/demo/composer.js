@@ -53,14 +53,14 @@ export class Composer {
   #hooks;
 
   /**
-   * @param {{client: object, store: object}} context
+   * @param {{client: object, store: object, upload: (file: File, options: object) => Promise<object>}} context
    * @param {{onSend: (message: {text: string, reply_to?: string, mentions: string[], attachments?: string[]}) => void,
    *   onEdit: (event: object, text: string, mentions: string[]) => void, onTyping: (active: boolean) => void,
    *   onEditLast: () => void, members: () => object[]}} hooks
    */
-  constructor({ client, store }, hooks) {
+  constructor({ client, store, upload }, hooks) {
     this.#hooks = hooks;
-    this.#tray = new Tray(client, store, { onChange: () => this.#fit() });
+    this.#tray = new Tray(client, store, { onChange: () => this.#fit(), upload });
     this.#mentions = new Mentions(this.#text, hooks.members);
     const attach = iconButton("clip", "Attach files", "composer-attach", () => this.#files.click());
     this.#files.addEventListener("change", () => {

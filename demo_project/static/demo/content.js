@@ -1,18 +1,20 @@
 // What a bubble holds: the message it answers, its text, its files, its reactions.
 
 import { h, icon } from "./dom.js";
+import { UNREADABLE, lockedFile, unreadable } from "./encryptionparts.js";
 import { payloadText, timeOf } from "./format.js";
 
 /** What the bubble depends on: it is made again only when this changes. */
 export function lookOf(event, quoted) {
-  const { payload, deleted, edited_at, attachments, reactions, mentions } = event;
+  const { payload, deleted, edited_at, attachments, reactions, mentions, unreadable: why } = event;
   const quote = quoted && [quoted.payload, quoted.deleted];
-  return JSON.stringify([payload, deleted, edited_at, attachments, reactions, mentions, quote]);
+  return JSON.stringify([payload, deleted, edited_at, attachments, reactions, mentions, quote, why]);
 }
 
 /** @returns {Node[]} everything above the time */
 export function contentOf(event, { store, quoted, onQuote }) {
   if (event.deleted) return [h("div", { class: "text gone", dataset: textData(event) }, "This message was deleted")];
+  if (event.unreadable) return [unreadable(event)];
   const nodes = [];
   if (event.reply_to) nodes.push(quoteOf(event, quoted, store, onQuote));
   for (const file of event.attachments ?? []) nodes.push(attachment(file));
@@ -72,6 +74,7 @@ function quoteOf(event, quoted, store, onQuote) {
 export function summary(message) {
   if (!message) return "An earlier message";
   if (message.deleted) return "This message was deleted";
+  if (message.unreadable) return UNREADABLE[message.unreadable];
   const text = payloadText(message.payload).text.replace(/\s+/g, " ").trim();
   return text || fileNames(message) || "A message";
 }
@@ -86,6 +89,7 @@ function isImage(contentType) {
 
 /** A file as it lies in a message, or in the composer. */
 export function attachment(file) {
+  if (file.encrypted) return lockedFile(file, sizeOf);
   const address = `/api/attachments/${file.id}/file`;
   if (isImage(file.content_type) && file.thumbnail) {
     const { width = 1, height = 1 } = file;

@@ -52,6 +52,21 @@ export function lastSeen({ online, last_seen }) {
   return `last seen ${when(last_seen)}`;
 }
 
+/** Seconds as a clock: 0:07, 12:34, 1:02:03 */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** Seconds in words: 7 s, 12 min, 1 h 2 min */
+export function spoken(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** The text of a message's payload: {"text"}, a plain string, or any JSON as a block. */
 export function payloadText(payload) {
   if (typeof payload === "string") return { text: payload };

@@ -47,7 +47,7 @@ export class Log {
 
   /**
    * @param {{onOlder: Function, onEnd: Function, onRetry: Function, onDiscard: Function, onReload: Function,
-   *   onReact: Function, onMenu: Function, onQuote: Function}} hooks
+   *   onReact: Function, onMenu: Function, onQuote: Function, calls?: object}} hooks
    */
   constructor(store, hooks) {
     this.#store = store;
@@ -185,6 +185,7 @@ export class Log {
         .filter((one) => !thread.events.some((event) => event.ack_id === one.ack_id))
         .map((one) => pendingEvent(one, this.#store)),
     ];
+    insertCalls(events, this.#hooks.calls?.rows(room.id) ?? [], thread.hasMore);
     if (thread.loaded && !events.length) items.push(EMPTY);
     let day = null;
     let divided = false;
@@ -204,7 +205,8 @@ export class Log {
       const ends = !together(event, events[at + 1]) || dayKey(events[at + 1].timestamp) !== key;
       day = key;
       const place = { ...this.#hooks, store: this.#store, room, starts, ends };
-      items.push(event.type === "message" ? messageItem(event, place) : this.#roomEvent(event));
+      if (event.type === "call") items.push(this.#hooks.calls.item(event));
+      else items.push(event.type === "message" ? messageItem(event, place) : this.#roomEvent(event));
     });
     return items;
   }
@@ -246,10 +248,21 @@ function note(key, testid, text, className) {
 
 /** An unsent message, as an event that has no place yet. */
 function pendingEvent(outgoing, store) {
-  const { ack_id, payload, created_at, reply_to, mentions } = outgoing;
-  const attachments = outgoing.attachments?.map((id) => store.uploaded.get(id)).filter(Boolean);
-  const content = { payload, reply_to, mentions, attachments };
+  const { ack_id, payload, created_at, sealed } = outgoing;
+  const { reply_to, mentions } = sealed ? { ...payload, reply_to: payload.reply_event } : outgoing;
+  const files = sealed ? payload.attachments?.map((file) => file.id) : outgoing.attachments;
+  const attachments = files?.map((id) => store.uploaded.get(id)).filter(Boolean);
+  const content = { payload, reply_to, mentions, attachments, encrypted: sealed };
   return { type: "message", key: ack_id, ack_id, ...content, timestamp: created_at, from: store.me.id, outgoing };
+}
+
+/** Calls lie between the events by their time; those before what is loaded come with it. */
+function insertCalls(events, calls, hasMore) {
+  for (const call of calls) {
+    const at = Date.parse(call.timestamp);
+    const before = events.findLastIndex((event) => Date.parse(event.timestamp) <= at);
+    if (before >= 0 || !hasMore) events.splice(before + 1, 0, call);
+  }
 }
 
 /** Whether two neighbours belong to one group of bubbles. */

@@ -1,6 +1,7 @@
 // One message of the log: its bubble, sender, time and ticks.
 
 import { contentOf, lookOf, reactionsOf } from "./content.js";
+import { plainMark } from "./encryptionparts.js";
 import { avatar, h, hue, icon, iconButton } from "./dom.js";
 import { exactTime, timeOf } from "./format.js";
 
@@ -74,7 +75,8 @@ function create(event, own) {
 function showContent(row, event, place) {
   const { store, room, onReact, onMenu, onQuote } = place;
   const quoted = event.reply_to ? store.thread(room.id).message(event.reply_to) : null;
-  const look = lookOf(event, quoted);
+  const plain = Boolean(store.isSealed(room.id)) && !event.encrypted && !event.deleted;
+  const look = `${lookOf(event, quoted)}${plain}`;
   if (row.dataset.look !== look) {
     row.dataset.look = look;
     row.classList.toggle("deleted", Boolean(event.deleted));
@@ -83,11 +85,13 @@ function showContent(row, event, place) {
     const time = row.querySelector("time");
     time.textContent = `${event.edited_at ? "edited " : ""}${timeOf(event.timestamp)}`;
     if (event.edited_at) time.title = `${exactTime(event.timestamp)}, edited ${exactTime(event.edited_at)}`;
+    row.querySelector(".message-plain")?.remove();
+    if (plain) row.querySelector(".meta").prepend(plainMark());
     row.querySelector(".reactions")?.remove();
     const bar = reactionsOf(event, store, (emoji, remove) => onReact(event, emoji, remove));
     if (bar) row.querySelector(".message-column").append(bar);
   }
-  const usable = event.id && event.index && !event.deleted && room.role;
+  const usable = event.id && event.index && !event.deleted && !event.unreadable && room.role;
   const button = row.querySelector(".message-menu");
   if (usable && !button) {
     const more = iconButton("more", "More about this message", "message-menu", () => onMenu(event, more));

@@ -51,7 +51,7 @@ export function openMessageMenu(context, room, event, anchor) {
           dataset: { testid: "quick-reaction", emoji },
           onclick: () => {
             close();
-            orToast(client.react(event.id, emoji, { remove: mine.has(emoji) }));
+            orToast(context.encryption.react(event, emoji, { remove: mine.has(emoji) }));
           },
         },
         emoji,
@@ -62,11 +62,12 @@ export function openMessageMenu(context, room, event, anchor) {
   const pinned = room.pins?.has(event.id);
   const items = [
     item("reply", "Reply", "menu-reply", () => context.onReply(event)),
-    own && !isData && item("pencil", "Edit", "menu-edit", () => context.onEdit(event)),
-    text && item("copy", "Copy text", "menu-copy", () => copy(text)),
-    (manages || room.room_type === "direct") &&
+    own && !isData && !event.unreadable && item("pencil", "Edit", "menu-edit", () => context.onEdit(event)),
+    text && !event.unreadable && item("copy", "Copy text", "menu-copy", () => copy(text)),
+    !event.encrypted &&
+      (manages || room.room_type === "direct") &&
       item("pin", pinned ? "Unpin" : "Pin", "menu-pin", () => pin(context, room, event, pinned)),
-    event.edited_at && item("clock", "Earlier versions", "menu-revisions", () => revisions(context, event)),
+    event.edited_at && !event.encrypted && item("clock", "Earlier versions", "menu-revisions", () => revisions(context, event)),
     item("eye-off", "Delete for me", "menu-delete-me", () => orToast(client.deleteMessage(event.id, "me"))),
     (own || manages) &&
       item("trash", "Delete for everyone", "menu-delete", () => remove(context, event), "danger"),
@@ -129,9 +130,9 @@ function pin({ client }, room, event, pinned) {
   return orToast(pinned ? client.rest.delete(path) : client.rest.request("PUT", path, { body: {} }));
 }
 
-async function remove({ client }, event) {
+async function remove({ encryption }, event) {
   const sure = await confirmed("Delete for everyone?", "Nobody will be able to read this message any more.", "Delete");
-  if (sure) await orToast(client.deleteMessage(event.id));
+  if (sure) await orToast(encryption.remove(event));
 }
 
 async function revisions({ client }, event) {

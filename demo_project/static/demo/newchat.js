@@ -102,7 +102,7 @@ export function openBrowse(context) {
         {
           type: "button",
           class: `button ${member ? "" : "primary"}`,
-          dataset: { testid: "join-public" },
+          dataset: { testid: "join-public", roomId: room.id },
           "aria-label": `${member ? "Open" : "Join"} ${room.name}`,
         },
         member ? "Open" : "Join",

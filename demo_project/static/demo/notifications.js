@@ -4,7 +4,7 @@ import { busy, openDialog } from "./dialog.js";
 import { h, icon, iconButton, orToast, toast } from "./dom.js";
 import { exactTime, when } from "./format.js";
 
-const ICONS = { mention: "chat", call_missed: "device", contact_request: "user-plus", contact_accepted: "contacts" };
+const ICONS = { mention: "chat", call_missed: "call-missed", contact_request: "user-plus", contact_accepted: "contacts" };
 
 /** Keep the number on the bell, and say what comes while the page is open. */
 export function showUnread(people) {

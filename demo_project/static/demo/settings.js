@@ -4,6 +4,7 @@ import { action, nameOf } from "./contacts.js";
 import { busy, confirmed, openDialog } from "./dialog.js";
 import { avatar, h, icon, iconButton, orToast, toast } from "./dom.js";
 import { when } from "./format.js";
+import { encryptionPage } from "./linking.js";
 import { openProfile, select } from "./profile.js";
 
 const SEEN = [
@@ -23,13 +24,15 @@ const LEVELS = [
 const PAGES = {
   privacy: ["Privacy", "eye", "Who sees you, finds you and writes to you", privacy],
   notifications: ["Notifications", "bell", "What notifies you, and when it is quiet", notifications],
+  ...encryptionPage,
   devices: ["Devices", "device", "Where you are signed in", devices],
   blocked: ["Blocked people", "block", "", blocked],
   password: ["Password", "lock", "", password],
   account: ["Account", "user", "Username, e-mail address, deletion", account],
 };
 
-export function openSettings(context) {
+/** @param {string} [first] the page to begin with */
+export function openSettings(context, first) {
   const dialog = openDialog({ title: "Settings", testid: "dialog-settings", className: "drawer" });
   const heading = dialog.element.querySelector("h2");
   const back = iconButton("back", "Back", "settings-back", () => list());
@@ -79,6 +82,7 @@ export function openSettings(context) {
 
   dialog.element.addEventListener("close", leave);
   list();
+  if (first) show(first);
 }
 
 /** A choice that is saved when it is made. */

@@ -20,6 +20,12 @@ export class Store extends EventTarget {
   failed = null;
   /** @type {(roomId: string) => boolean} whether the user is looking at the end of this room; set by the chat view */
   isViewing = () => false;
+  /** @type {(roomId: string) => boolean} whether a room is encrypted for ever; set by the encryption */
+  isSealed = () => false;
+  /** @type {(events: object[]) => Promise<object[]>} decrypts what REST gave; set by the encryption */
+  opened = async (events) => events;
+  /** @type {(room: object) => Promise<object>} the message that a chat's preview shows */
+  preview = async (room) => room.last_message;
   #client;
   #threads = new Map();
   #fetching = new Map();
@@ -64,13 +70,13 @@ export class Store extends EventTarget {
 
   thread(roomId) {
     let thread = this.#threads.get(roomId);
-    if (!thread) this.#threads.set(roomId, (thread = new Thread(this.#client.rest, roomId)));
+    if (!thread) this.#threads.set(roomId, (thread = new Thread(this.#client.rest, roomId, (events) => this.opened(events))));
     return thread;
   }
 
   /** Messages of ours in this room that the server does not have yet. */
   outgoing(roomId) {
-    return this.#client.outgoing.filter((message) => message.room_id === roomId);
+    return this.#client.outgoing.filter((message) => message.room_id === roomId && !isChange(message));
   }
 
   nameOf(userId, fallback = "") {
@@ -104,16 +110,18 @@ export class Store extends EventTarget {
     try {
       let path = "rooms";
       let query = { limit: LIST_PAGE };
+      const before = new Set(this.rooms.keys());
       const found = new Set();
       for (let pages = 0; path && pages < 10; pages += 1) {
         const page = await this.#client.rest.get(path, query);
         for (const room of page.results) {
-          this.put(room);
+          if (room.last_message?.encrypted) room.last_message = await this.preview(room);
           found.add(room.id);
+          if (!before.has(room.id) || this.rooms.has(room.id)) this.put(room); // else left meanwhile
         }
         [path, query] = [page.next, undefined];
       }
-      if (!path) for (const id of this.rooms.keys()) if (!found.has(id)) this.rooms.delete(id);
+      if (!path) for (const id of before) if (!found.has(id)) this.rooms.delete(id);
       this.loaded = true;
     } catch (error) {
       this.failed = error;
@@ -130,8 +138,9 @@ export class Store extends EventTarget {
     const known = this.rooms.get(room.id);
     const newer = {};
     if (known?.last_sequence > room.last_sequence) {
-      const { last_message, last_sequence, last_index, unread } = known;
-      Object.assign(newer, { last_message, last_sequence, last_index, unread });
+      const { last_message, last_sequence, last_index, unread, unread_mentions, name, topic, is_private, avatar, muted_until } = known;
+      Object.assign(newer, { last_message, last_sequence, last_index, unread, unread_mentions });
+      Object.assign(newer, { name, topic, is_private, avatar, muted_until, role: known.role || room.role });
     }
     if (known?.read_index > room.read_index) {
       // Read here, and the server has not heard of it yet.
@@ -148,9 +157,13 @@ export class Store extends EventTarget {
   /** Fetch one room, e.g. after a first event from it. Several calls at once become one. */
   fetchRoom(roomId) {
     if (!this.#fetching.has(roomId)) {
+      const known = this.rooms.has(roomId);
       const fetching = this.#client.rest
         .get(`rooms/${roomId}`)
-        .then((room) => this.put(room))
+        .then(async (room) => {
+          if (room.last_message?.encrypted) room.last_message = await this.preview(room);
+          return known && !this.rooms.has(roomId) ? room : this.put(room); // the former was left meanwhile
+        })
         .finally(() => this.#fetching.delete(roomId));
       this.#fetching.set(roomId, fetching);
     }
@@ -160,7 +173,7 @@ export class Store extends EventTarget {
   async loadThread(roomId) {
     const thread = this.thread(roomId);
     const work = [];
-    if (!thread.loaded && !thread.loading) work.push(thread.load(this.rooms.get(roomId)?.unread));
+    if (!thread.loaded) work.push(thread.load(this.rooms.get(roomId)?.unread));
     work.push(this.loadMembers(roomId).catch(() => {})); // without it the ticks stay at "sent"
     this.changed(roomId);
     await Promise.all(work);
@@ -268,7 +281,8 @@ export class Store extends EventTarget {
     const thread = this.thread(event.room_id);
     if (event.index !== undefined) thread.add(event);
     applyChange(thread, room, event, this.me.id);
-    if (event.payload === undefined && event.type === "message_edit") this.#refetch(event);
+    thread.again(() => applyChange(thread, undefined, event, this.me.id));
+    if (event.payload === undefined && event.type === "message_edit" && !event.encrypted) this.#refetch(event);
     this.changed(event.room_id);
     if (!room) return;
     if (event.index !== undefined && event.sequence > room.last_sequence)
@@ -282,7 +296,10 @@ export class Store extends EventTarget {
   /** What a message says that is older than some members of its room may know. */
   #refetch(event) {
     const shown = (message) => {
-      applyChange(this.thread(event.room_id), this.rooms.get(event.room_id), { ...event, ...pick(message) }, this.me.id);
+      const thread = this.thread(event.room_id);
+      const change = { ...event, ...pick(message) };
+      applyChange(thread, this.rooms.get(event.room_id), change, this.me.id);
+      thread.again(() => applyChange(thread, undefined, change, this.me.id));
       this.changed(event.room_id);
     };
     this.#client.rest.get(`messages/${event.message_id}`).then(shown, () => {}); // refused: from before our time
@@ -333,7 +350,9 @@ export class Store extends EventTarget {
   }
 
   #outgoing(outgoing) {
-    if (outgoing.status === "sent") {
+    if (outgoing.status === "sent" && outgoing.sealed) {
+      this.#sentSealed(this.ofSealed(outgoing));
+    } else if (outgoing.status === "sent") {
       const { message_id: id, sequence, index, room_id, timestamp } = outgoing.ack;
       const { ack_id, payload, reply_to, mentions } = outgoing;
       const attachments = outgoing.attachments?.map((fileId) => this.uploaded.get(fileId)).filter(Boolean);
@@ -356,6 +375,44 @@ export class Store extends EventTarget {
       this.#wrote(event);
     }
     if (outgoing.room_id) this.changed(outgoing.room_id);
+    this.#announceRooms();
+  }
+
+  /** @type {(outgoing: object) => object} what a sealed message is, once sent; set by the encryption */
+  ofSealed = (outgoing) => outgoing;
+
+  #sentSealed(event) {
+    event.username = this.me.username;
+    if (event.type === "message") {
+      this.#place({ ...event, key: event.ack_id });
+    } else {
+      if (event.type === "reaction") {
+        const known = this.thread(event.room_id).message(event.message_id)?.reactions?.find((one) => one.emoji === event.emoji);
+        const others = (known?.user_ids ?? []).filter((id) => String(id) !== this.me.id).length;
+        event.count = others + (event.remove ? 0 : 1);
+      }
+      this.#messageChanged(event);
+    }
+    this.#wrote(event);
+  }
+
+  /** What could not be read before, or came while this page was away, is there now. */
+  openedNow(event) {
+    const thread = this.thread(event.room_id);
+    if (event.type !== "message") {
+      const closed = thread.message(event.id); // it had a bubble as long as nobody knew what it was
+      if (closed) Object.assign(closed, event, { unreadable: undefined });
+      this.#messageChanged(event);
+      return;
+    }
+    const room = this.rooms.get(event.room_id);
+    for (const known of new Set([thread.message(event.id), room?.last_message?.id === event.id ? room.last_message : null])) {
+      if (!known) continue;
+      delete known.unreadable;
+      Object.assign(known, event);
+    }
+    if (event.index !== undefined) this.#place(event);
+    this.changed(event.room_id);
     this.#announceRooms();
   }
 
@@ -432,6 +489,11 @@ export class Store extends EventTarget {
 
 function mentions(event, meId) {
   return event.mentions?.includes(meId) || event.mentions?.includes("@all");
+}
+
+/** An edit, deletion or reaction on its way: it has no bubble of its own. */
+function isChange(outgoing) {
+  return Boolean(outgoing.sealed) && !["text", "custom"].includes(outgoing.payload.kind);
 }
 
 function pick({ payload, edited_at }) {

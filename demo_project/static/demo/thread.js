@@ -10,18 +10,30 @@ export class Thread {
   hasMore = true;
   failed = null; // the error of the last attempt to load
   #ids = new Set();
+  #running = null; // the newest page is on its way
+  #turn = 0; // what was asked for before the last cut fits no more
+  #underWay = new Set(); // of each page on its way: the changes that it may not know of
   #positions = new Map(); // user id -> {delivered, read}: indexes, which only move up
   #rest;
   #roomId;
+  #opened;
 
-  constructor(rest, roomId) {
+  /** @param {(events: object[]) => Promise<object[]>} opened decrypts what the server gave */
+  constructor(rest, roomId, opened) {
+    this.#opened = opened;
     this.#rest = rest;
     this.#roomId = roomId;
   }
 
-  /** @returns {boolean} whether it was new */
+  /** @returns {boolean} whether it was new, or can be read now */
   add(event) {
-    if (this.#ids.has(event.id)) return false;
+    if (this.#ids.has(event.id)) {
+      const known = this.message(event.id);
+      if (!known?.unreadable || event.unreadable) return false;
+      delete known.unreadable; // a page was ahead of the frame that held what it says
+      Object.assign(known, event);
+      return true;
+    }
     this.#ids.add(event.id);
     let at = this.events.length;
     while (at > 0 && this.events[at - 1].index > event.index) at -= 1;
@@ -34,16 +46,27 @@ export class Thread {
     return this.#ids.has(id) ? this.events.find((event) => event.id === id) : undefined;
   }
 
+  /** Messages were changed: once more when a page comes that was read before. @param {() => void} change */
+  again(change) {
+    for (const changes of this.#underWay) changes.push(change);
+  }
+
   /** Take a message out that the user deleted for themselves; its id stays known. */
   hide(id) {
+    this.#ids.add(id);
     this.events = this.events.filter((event) => event.id !== id);
   }
 
-  /** The newest page; again after a reset. */
-  async load(atLeast = 0) {
-    await this.#fetch({ limit: Math.min(200, Math.max(PAGE, atLeast + 10)) }, () => {
-      this.loaded = true;
-    });
+  /** The newest page; again after a reset. Several calls at once become one. */
+  load(atLeast = 0) {
+    if (!this.#running) {
+      const query = { limit: Math.min(200, Math.max(PAGE, atLeast + 10)) };
+      const running = this.#fetch(query, () => (this.loaded = true)).finally(() => {
+        if (this.#running === running) this.#running = null;
+      });
+      this.#running = running;
+    }
+    return this.#running;
   }
 
   async loadOlder() {
@@ -86,12 +109,15 @@ export class Thread {
   /** Keep only the newest events of a chat that is no longer open. */
   trim() {
     if (this.events.length <= 2 * PAGE) return;
+    this.#turn += 1;
     this.events = this.events.slice(-PAGE);
     this.#ids = new Set(this.events.map((event) => event.id));
     this.hasMore = true;
   }
 
   reset() {
+    this.#turn += 1;
+    this.#running = null;
     this.events = [];
     this.#ids.clear();
     this.#positions.clear();
@@ -101,17 +127,24 @@ export class Thread {
   }
 
   async #fetch(query, done = () => {}) {
+    const turn = this.#turn;
+    const changes = [];
+    this.#underWay.add(changes);
     this.loading = true;
     this.failed = null;
     try {
       const page = await this.#rest.get(`rooms/${this.#roomId}/messages`, query);
-      for (const event of page.results) this.add(event);
-      this.hasMore = page.results.length >= query.limit && this.events[0]?.index > 1;
+      const events = await this.#opened(page.results);
+      if (turn !== this.#turn) return;
+      for (const event of events) this.add(event);
+      for (const change of changes) change();
+      this.hasMore = page.previous !== null;
       done();
     } catch (error) {
-      this.failed = error;
+      if (turn === this.#turn) this.failed = error;
     } finally {
-      this.loading = false;
+      this.#underWay.delete(changes);
+      this.loading = this.#underWay.size > 0;
     }
   }
 }

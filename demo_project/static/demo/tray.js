@@ -12,9 +12,11 @@ export class Tray {
   #store;
   #onChange;
   #next = 0;
+  #upload;
 
-  /** @param {{onChange: () => void}} hooks */
-  constructor(client, store, { onChange }) {
+  /** @param {{onChange: () => void, upload: (file: File, options: object) => Promise<object>}} hooks */
+  constructor(client, store, { onChange, upload }) {
+    this.#upload = upload;
     this.#client = client;
     this.#store = store;
     this.#onChange = onChange;
@@ -64,7 +66,7 @@ export class Tray {
     this.element.append(row);
     this.#changed();
     try {
-      entry.done = await this.#client.upload(file, { signal: stop.signal, onProgress: (share) => (bar.value = share) });
+      entry.done = await this.#upload(file, { signal: stop.signal, onProgress: (share) => (bar.value = share) });
       this.#store.uploaded.set(entry.done.id, entry.done);
       row.dataset.done = "true";
       bar.remove();

@@ -1,4 +1,5 @@
 import { ManaClient } from "../mana/mana.js";
+import { Calls } from "../mana_rtc/calls.js";
 import { Call } from "./call.js";
 
 const $ = (id) => document.getElementById(id);
@@ -56,7 +57,17 @@ async function publishScreen() {
   window.lab.sent.screen = await call.publish(stream.getVideoTracks()[0], "screen", stream);
 }
 
-window.lab = { client, join, publishCamera, publishScreen, sent: {}, call: null };
+/** Calls as an application has them, with the keys that were made before, if any were. */
+async function useCalls(options = {}) {
+  const { LabKeys } = await import("./keys.js");
+  window.lab.keys ??= await new LabKeys().make(document.body.dataset.userId);
+  window.lab.calls = new Calls(client, { keyTransport: window.lab.keys, ...options });
+  window.lab.calls.on("current", (current) => (window.lab.last = current ?? window.lab.last));
+  await welcomed;
+  await window.lab.calls.refresh();
+}
+
+window.lab = { client, join, publishCamera, publishScreen, useCalls, sent: {}, call: null };
 $("join").addEventListener("submit", (event) => {
   event.preventDefault();
   join($("room").value);

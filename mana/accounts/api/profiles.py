@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
-from django.contrib.auth import logout
 from django.http import FileResponse, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
@@ -131,9 +131,9 @@ class DeletionView(ManaAPIView):
         if user.has_usable_password():
             with guarded(user):
                 services.check_password(user, password)
-        if not hasattr(request.auth, "get"):
-            logout(request._request)
         services.delete_account(user)
+        if not hasattr(request.auth, "get"):
+            request._request.session.flush()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -204,11 +204,16 @@ class UsersView(ManaAPIView):
     def get(self, request: Request) -> Response:
         """Finds users. Those who have blocked the user, or are blocked, are not found."""
         text = request.query_params.get("search", "").strip()
-        if not 2 <= len(text) <= 150 or "\x00" in text:
+        if not (len(text) >= 2 or _is_a_word(text)) or len(text) > 150 or "\x00" in text:
             raise serializers.ValidationError({"search": "Give 2 to 150 characters of the name."})
         _searches.take(str(request.user.pk))
         found = services.find_people(request.user, text)
         return self.page(found, found.model.USERNAME_FIELD, "pk", present=users_body)
+
+
+def _is_a_word(text: str) -> bool:
+    """Whether it is one character of a script that writes a name in one, such as 李."""
+    return len(text) == 1 and unicodedata.east_asian_width(text) == "W"
 
 
 class UserView(ManaAPIView):

@@ -21,11 +21,13 @@ from mana.accounts.services.profiles import (
     set_avatar,
     set_status,
     update_profile,
+    without_controls,
 )
 from mana.accounts.services.registration import (
     change_email,
     change_phone,
     change_username,
+    check_phone,
     claim,
     register,
     register_guest,
@@ -124,6 +126,7 @@ __all__ = [
     "change_phone",
     "change_username",
     "check_password",
+    "check_phone",
     "claim",
     "delete_account",
     "device",
@@ -174,4 +177,5 @@ __all__ = [
     "update_profile",
     "verify_email",
     "verify_phone",
+    "without_controls",
 ]

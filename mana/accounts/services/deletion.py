@@ -9,6 +9,7 @@ tables protect the row, an inactive user without any of this remains.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -23,6 +24,15 @@ from mana.accounts.services.sign_ins import end_sign_ins
 from mana.conf import settings
 from mana.protocol.server import PersonInfo, ProfileEvent
 
+_departures: list[Callable[[Any], None]] = []
+
+
+def departs(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Has a function called with a user whose account is about to be deleted, once all who may refuse that have not."""
+    if function not in _departures:
+        _departures.append(function)
+    return function
+
 
 def delete_account(user: Any) -> None:
     """Deletes an account. Raises what a receiver of ``account_deleting`` raises; then nothing was deleted."""
@@ -32,9 +42,11 @@ def delete_account(user: Any) -> None:
     pk = user.pk
     told = [one for one in audience(pk, who.user_id) if one != who.user_id]
     signals.account_deleting.send(type(user), user=user)
+    for depart in _departures:
+        depart(user)
     with transaction.atomic():
         avatar = stores.profiles().get(user).avatar
-        end_sign_ins(user)
+        end_sign_ins(user, is_leaving=True)
         if settings.ACCOUNT_DELETION == "delete":
             try:
                 with transaction.atomic():

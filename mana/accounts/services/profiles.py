@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import IO, Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -18,6 +18,7 @@ from mana.accounts.models import Identifier, Profile
 from mana.accounts.names import checked_phone, email_key
 from mana.realtime.policies import EVERYBODY, Audience
 from mana.realtime.presence import tell_of
+from mana.text import is_presentable
 
 #: What a user may change of their profile by name.
 CHANGEABLE = frozenset(
@@ -53,7 +54,7 @@ def update_profile(user: Any, **changes: Any) -> Profile:
     for name, value in changes.items():
         if name not in CHANGEABLE:
             raise FieldDoesNotExist(name)
-        setattr(profile, name, _without_controls(name, value))
+        setattr(profile, name, without_controls(name, value))
     profile.full_clean(exclude=["user"])
     store.save(profile, *changes)
     if changes.keys() - _PRIVATE:
@@ -64,11 +65,13 @@ def update_profile(user: Any, **changes: Any) -> Profile:
     return profile
 
 
-def _without_controls(name: str, value: Any) -> Any:
+def without_controls(name: str, value: Any) -> Any:
+    """A field's value, texts without surrounding spaces. Raises ``ValidationError`` for control characters, and outside
+    ``about`` for a second line."""
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if any(unicodedata.category(character) == "Cc" and character != "\n" for character in text):
+    if not is_presentable(text, lines=name == "about"):
         raise ValidationError({name: "Enter text without control characters."})
     return text
 
@@ -100,6 +103,8 @@ def _replace_avatar(user: Any, name: str) -> Profile:
     store = stores.profiles()
     try:
         with transaction.atomic():
+            # Of two at once, each removes the other's picture, or none.
+            get_user_model()._default_manager.select_for_update().filter(pk=user.pk).first()
             profile = store.get(user)
             before, profile.avatar = profile.avatar, name
             store.save(profile, "avatar")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,16 @@ from mana import signals
 from mana.accounts import permissions, stores
 from mana.accounts.live import send_signal, tell_of_profile
 from mana.accounts.models import Identifier
-from mana.accounts.names import check_username, checked_email, checked_phone, email_key, username_key
+from mana.accounts.names import (
+    check_username,
+    checked_email,
+    checked_phone,
+    email_key,
+    is_guest_name,
+    new_guest_name,
+    username_key,
+)
+from mana.accounts.services.profiles import without_controls
 from mana.accounts.services.sign_ins import keep_sign_in
 from mana.accounts.services.verification import ask_for_verification
 from mana.conf import settings
@@ -57,7 +65,7 @@ def register_guest(*, display_name: str = "") -> Any:
     if not settings.GUESTS:
         raise ManaError(ErrorCode.FORBIDDEN, "Guests are not let in here.")
     user_model = get_user_model()
-    user = user_model(**{user_model.USERNAME_FIELD: f"guest-{secrets.token_hex(8)}"})
+    user = user_model(**{user_model.USERNAME_FIELD: new_guest_name()})
     user.set_unusable_password()
 
     def make() -> None:
@@ -65,7 +73,7 @@ def register_guest(*, display_name: str = "") -> Any:
         _begin_as(user, permissions.GUEST)
         if display_name.strip():
             profile = stores.profiles().get(user)
-            profile.display_name = display_name.strip()
+            profile.display_name = without_controls("display_name", display_name)
             profile.full_clean(exclude=["user"])
             stores.profiles().save(profile, "display_name")
 
@@ -78,10 +86,13 @@ def claim(user: Any, *, username: str, password: str, email: str = "", phone: st
     """Makes a guest's account one with a name and a password; rooms and messages stay theirs. The sign-in ``keep`` goes
     on, others end as with every new password.
 
-    Raises ``ValidationError`` as ``register`` does, and ``ManaError`` with ``conflict`` for who is no guest.
+    Raises ``ValidationError`` as ``register`` does, and ``ManaError`` with ``conflict`` for who is no guest: an account
+    without a password may also be one that signs in elsewhere, and was made a guest by an administrator.
     """
     if user.has_usable_password():
         raise ManaError(ErrorCode.CONFLICT, "This account has a password already.")
+    if not is_guest_name(user.get_username()):
+        raise ManaError(ErrorCode.CONFLICT, "This is not a guest's account.")
     if not settings.REGISTRATION_OPEN:
         raise ManaError(ErrorCode.FORBIDDEN, "Registration is closed.")
     errors: dict[str, Any] = {}
@@ -110,7 +121,10 @@ def claim(user: Any, *, username: str, password: str, email: str = "", phone: st
 
 
 def change_username(user: Any, username: str) -> None:
-    """Gives a user another name. Raises ``ValidationError``."""
+    """Gives a user another name. Raises ``ValidationError``, and ``ManaError`` with ``conflict`` for guests, who get
+    one with ``claim``."""
+    if is_guest_name(user.get_username()):
+        raise ManaError(ErrorCode.CONFLICT, "A guest gets a name together with a password: claim the account.")
     errors: dict[str, Any] = {}
     setattr(user, user.USERNAME_FIELD, type(user).normalize_username(username))
     _check_username(user, username, errors)
@@ -135,10 +149,7 @@ def change_email(user: Any, email: str) -> None:
 
 def change_phone(user: Any, phone: str) -> None:
     """Gives a user another phone number, or none. Raises ``ValidationError``."""
-    errors: dict[str, Any] = {}
-    phone = _checked_phone(phone, errors, user_pk=user.pk)
-    if errors:
-        raise ValidationError(errors)
+    phone = check_phone(user, phone)
     store = stores.profiles()
     profile = store.get(user)
     profile.phone = phone
@@ -148,6 +159,15 @@ def change_phone(user: Any, phone: str) -> None:
         stores.accounts().identify(user)
 
     _uniquely(user, save)
+
+
+def check_phone(user: Any, phone: str) -> str:
+    """A number that a user may have, as it is kept. Raises ``ValidationError`` of the field ``phone``."""
+    errors: dict[str, Any] = {}
+    phone = _checked_phone(phone, errors, user_pk=user.pk)
+    if errors:
+        raise ValidationError(errors)
+    return phone
 
 
 def _save_identifier(user: Any, errors: dict[str, Any], field: str) -> None:
@@ -186,12 +206,14 @@ def _check_username(user: Any, username: str, errors: dict[str, Any]) -> None:
     try:
         user.clean_fields(exclude=[field.name for field in user._meta.fields if field.name != name_field])
         if name_field != user_model.get_email_field_name():
+            # As it is stored: a wide @ or digit has become a plain one.
             check_username(username)
+            check_username(user.get_username())
     except ValidationError as error:
         errors["username"] = error.error_dict[name_field] if hasattr(error, "error_dict") else error
         return
     key = username_key(user.get_username())
-    others = user_model._default_manager.filter(**{f"{name_field}__iexact": username}).exclude(pk=user.pk)
+    others = user_model._default_manager.filter(**{f"{name_field}__iexact": user.get_username()}).exclude(pk=user.pk)
     taken = stores.accounts().is_taken(Identifier.Kind.USERNAME, key, by_another_than=user.pk)
     if not key or taken or others.exists():
         errors["username"] = ValidationError(TAKEN["username"], code="conflict")

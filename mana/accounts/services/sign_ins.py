@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -24,6 +25,7 @@ from mana.accounts.permissions import role_of
 from mana.accounts.services.verification import is_verified
 from mana.conf import settings
 from mana.protocol import ErrorCode, ManaError
+from mana.text import is_presentable
 
 #: The claims that name the sign-in a token comes from, the user's role, and the device that it was made for.
 SIGN_IN_CLAIM = "sid"
@@ -179,15 +181,33 @@ def sign_out(user: Any, sign_in_id: str | None, *, everywhere: bool = False) -> 
         end_sign_ins(user, ids=[sign_in_id])
 
 
-def end_sign_ins(user: Any, *, ids: list[str] | None = None, keep: str | None = None) -> list[str]:
-    """Ends sign-ins of a user, all or some, with their Django sessions and sockets. The ids of those that ended."""
+_endings: list[Callable[[Any], None]] = []
+
+
+def ends_with_all_sign_ins(forget: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Has a function called with a user of whom everything ends that stands for a sign-in, also what names none."""
+    if forget not in _endings:
+        _endings.append(forget)
+    return forget
+
+
+def end_sign_ins(
+    user: Any, *, ids: list[str] | None = None, keep: str | None = None, is_leaving: bool = False
+) -> list[str]:
+    """Ends sign-ins of a user, all or some, with their Django sessions and sockets. The ids of those that ended.
+
+    ``is_leaving``: the user goes with them in the same transaction, and sockets close as those of nobody (4003).
+    """
     store = stores.accounts()
     with transaction.atomic():
         ended = store.revoke_sign_ins(user.pk, ids=ids, keep=keep)
         session_keys = store.session_keys(ended)
+        if ids is None and keep is None:
+            for forget in _endings:
+                forget(user)
     for key in session_keys:
         session_store()(key).delete()
-    close_sockets(user, everything=ids is None and keep is None)
+    close_sockets(user, everything=ids is None and keep is None and not is_leaving)
     return ended
 
 
@@ -296,7 +316,9 @@ def devices(user: Any) -> Any:
 
 
 def rename_device(user: Any, device_id: str, name: str) -> Any:
-    """Gives a device a name. Raises ``ManaError`` with ``not_found``."""
+    """Gives a device a name. Raises ``ManaError``: ``not_found``, ``invalid`` for control characters."""
+    if not is_presentable(name):
+        raise ManaError(ErrorCode.INVALID, "Enter a name without control characters.")
     store = stores.devices()
     store.rename(user.pk, device_id, name.strip())
     return device(user, device_id)

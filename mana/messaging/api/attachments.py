@@ -28,6 +28,7 @@ from mana.messaging.services.attachments import Upload
 from mana.messaging.services.people import as_person
 from mana.protocol import ErrorCode, ManaError
 from mana.rest import ManaAPIView
+from mana.throttles import counts
 
 #: What multipart/form-data may add to a file: boundaries, headers, other fields.
 OVERHEAD = 64 * 1024
@@ -45,6 +46,7 @@ class UploadThrottle(UserRateThrottle):
     """``MANA["UPLOAD_RATE"]``."""
 
     scope = "mana_upload"
+    cache = counts  # type: ignore[assignment]  # no BaseCache, but has all that is asked of one
 
     def get_rate(self) -> str:
         """The setting."""

@@ -14,7 +14,6 @@ from rest_framework.response import Response
 from mana.accounts.stores import Person, people, resolve
 from mana.messaging import overview, services, stores
 from mana.messaging.api.ids import ByIdView
-from mana.messaging.api.rooms import room_of
 from mana.messaging.models import Membership
 from mana.messaging.policies import policy
 from mana.messaging.room_store import room_store
@@ -32,6 +31,7 @@ from mana.messaging.serializers.rooms import (
     RoomPreferencesSerializer,
     RoomSerializer,
 )
+from mana.messaging.services.looking import get as room_of
 from mana.messaging.services.people import as_person
 from mana.messaging.services.preferences import preferences_of
 from mana.messaging.timeline import database
@@ -152,7 +152,7 @@ class BansView(ManaAPIView):
     def get(self, request: Request, room_id: str) -> Response:
         """The banned, for those who may ban."""
         person = as_person(request.user)
-        room = room_of(person, room_id)
+        room = room_of(room_id, person)
         row = stores.membership(room, person, using=database())
         policy().may_ban(person, room, row.role if row else Membership.Role.MEMBER, Membership.Role.MEMBER)
         return self.page(room_store().members(room, state=Membership.State.BANNED), "pk", present=_banned)
@@ -192,7 +192,7 @@ class RoomPreferencesView(ManaAPIView):
     def get(self, request: Request, room_id: str) -> Response:
         """As it is."""
         person = as_person(request.user)
-        row = stores.membership(room_of(person, room_id), person, using=database())
+        row = stores.membership(room_of(room_id, person), person, using=database())
         assert row is not None
         return Response(to_builtins(preferences_of(row)))
 

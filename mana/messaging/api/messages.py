@@ -16,7 +16,6 @@ from rest_framework.response import Response
 from mana.accounts.stores import people
 from mana.messaging import services, stores
 from mana.messaging.api.ids import ByIdView
-from mana.messaging.api.rooms import room_of
 from mana.messaging.api.tags import tagged
 from mana.messaging.frames import event_frames
 from mana.messaging.message_store import message_store
@@ -29,6 +28,7 @@ from mana.messaging.serializers.messages import (
     ScopeSerializer,
 )
 from mana.messaging.serializers.rooms import MessageSerializer
+from mana.messaging.services.looking import get as room_of
 from mana.messaging.services.people import as_person
 from mana.messaging.timeline import database
 from mana.protocol import ErrorCode, ManaError
@@ -144,7 +144,7 @@ class PinsView(ManaAPIView):
     def get(self, request: Request, room_id: str) -> Response:
         """Those that the user may read, the last pinned first."""
         person = as_person(request.user)
-        room = room_of(person, room_id)
+        room = room_of(room_id, person)
         interval = stores.readable(room, person)
         if interval is None:
             raise ManaError(ErrorCode.UNAVAILABLE, "You are joining this room right now.", retry_after=1.0)

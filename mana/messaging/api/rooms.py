@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import F
 from django.http import HttpResponse
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,12 +11,11 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mana.accounts.stores import Person
-from mana.messaging import overview, services, stores
+from mana.messaging import overview, services
 from mana.messaging.api.tags import tagged
 from mana.messaging.frames import event_frames
 from mana.messaging.limits import creations, joins
-from mana.messaging.models import Membership, Room
+from mana.messaging.models import Room
 from mana.messaging.room_store import room_store
 from mana.messaging.serializers.rooms import (
     HistorySerializer,
@@ -34,8 +34,8 @@ from mana.messaging.serializers.rooms import (
     SyncSerializer,
     UserIdsSerializer,
 )
+from mana.messaging.services.looking import get as room_of
 from mana.messaging.services.people import as_person, people_named
-from mana.messaging.timeline import database
 from mana.protocol import ErrorCode, ManaError
 from mana.rest import PAGE_PARAMETERS, ManaAPIView, page_of
 
@@ -47,8 +47,9 @@ class RoomsView(ManaAPIView):
     def get(self, request: Request) -> Response:
         """The user's rooms, those with the newest events first."""
         person = as_person(request.user)
-        rows = room_store().rooms_of(person)
-        return self.page(rows, "-room__last_sequence", "-pk", present=lambda page: overview.rooms_for(person, page))
+        # The cursor holds where a row stands, so that must be an attribute of the row.
+        rows = room_store().rooms_of(person).annotate(newest=F("room__last_sequence"))
+        return self.page(rows, "-newest", "-pk", present=lambda page: overview.rooms_for(person, page))
 
     @extend_schema(request=RoomCreateSerializer, responses={200: RoomSerializer, 201: RoomSerializer})
     def post(self, request: Request) -> Response:
@@ -95,7 +96,7 @@ class RoomView(ManaAPIView):
     def get(self, request: Request, room_id: str) -> Response | HttpResponse:
         """The room as the user sees it. `If-None-Match` with the last `ETag` saves the body."""
         person = as_person(request.user)
-        return tagged(request, overview.room_for(person, room_of(person, room_id)))
+        return tagged(request, overview.room_for(person, room_of(room_id, person)))
 
     @extend_schema(request=RoomChangeSerializer, responses=RoomSerializer)
     def patch(self, request: Request, room_id: str) -> Response:
@@ -118,7 +119,7 @@ class MembersView(ManaAPIView):
     def get(self, request: Request, room_id: str) -> Response:
         """Who is in the room, in the order in which they first came."""
         person = as_person(request.user)
-        rows = room_store().members(room_of(person, room_id))
+        rows = room_store().members(room_of(room_id, person))
         return self.page(rows, "pk", present=lambda page: overview.members_for(person, page))
 
     @extend_schema(request=UserIdsSerializer, responses=RoomSerializer)
@@ -228,12 +229,3 @@ class SyncView(ManaAPIView):
                 "reason": batch.reason,
             }
         )
-
-
-def room_of(person: Person, room_id: str) -> Room:
-    """A room that a person is in. Raises ``ManaError`` for every other."""
-    room = stores.room_by_key(room_id)
-    row = stores.membership(room, person, using=database()) if room is not None else None
-    if room is None or row is None or row.state != Membership.State.JOINED:
-        raise stores.not_in_room(room, room_id)
-    return room

@@ -171,7 +171,7 @@ class Invite(models.Model):
         db_table = table("invite")
 
     def __str__(self) -> str:
-        return f"invite to {self.room_id}"
+        return f"invite to {self.room}"
 
     def is_open(self, now: datetime) -> bool:
         """Whether it still lets people in."""

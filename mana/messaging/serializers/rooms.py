@@ -48,6 +48,9 @@ class RoomChangeSerializer(serializers.Serializer[Any]):
     retention_count = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("Example", value={"notifications": "mentions", "pinned": True}, request_only=True)]
+)
 class RoomPreferencesSerializer(serializers.Serializer[Any]):
     """How the user wants a room for themselves; what is left out stays as it is."""
 

@@ -54,18 +54,27 @@ def upload(user: Any, file: Upload) -> Attachment:
         if settings.STRIP_IMAGE_METADATA:
             content = ContentFile(metadata.stripped(file.file, content_type))
     stored = files.save(content)
-    thumbnail = files.save_bytes(picture.thumbnail).name if picture is not None else ""
-    return Attachment.objects.using(database()).create(
-        owner_id=person.pk,
-        name=files.clean_name(file.name),
-        content_type=content_type,
-        size=stored.size,
-        width=picture.width if picture else None,
-        height=picture.height if picture else None,
-        sha256=stored.sha256,
-        file=stored.name,
-        thumbnail=thumbnail,
-    )
+    thumbnail = ""
+    try:
+        if picture is not None:
+            thumbnail = files.save_bytes(picture.thumbnail).name
+        with transaction.atomic(using=database()):
+            made = Attachment.objects.using(database()).create(
+                owner_id=person.pk,
+                name=files.clean_name(file.name),
+                content_type=content_type,
+                size=stored.size,
+                width=picture.width if picture else None,
+                height=picture.height if picture else None,
+                sha256=stored.sha256,
+                file=stored.name,
+                thumbnail=thumbnail,
+            )
+            _check_quota(person.pk, 0)  # others may have come in meanwhile
+    except BaseException:
+        files.discard(filter(None, (stored.name, thumbnail)))  # of a file without a row, nobody would ever know
+        raise
+    return made
 
 
 def used_bytes(user_pk: Any) -> int:
@@ -118,7 +127,6 @@ def set_avatar(room_key: str, actor: Any, file: Upload | None) -> RoomResult:
     with change() as timeline:  # before any work is done for a stranger
         room, role = acting_in(timeline, room_key, person)
         policy().may_change_room(person, room, role)
-        before = room.avatar
     name = ""
     if file is not None:
         if file.size > settings.AVATAR_MAX_BYTES:
@@ -130,13 +138,10 @@ def set_avatar(room_key: str, actor: Any, file: Upload | None) -> RoomResult:
             raise ManaError(ErrorCode.INVALID, "An avatar is a PNG, JPEG, GIF or WebP picture.")
         name = files.save_bytes(images.avatar(file.file, content_type)).name
     try:
-        result = update_room(room_key, person, avatar=name)
-    except ManaError:
+        return update_room(room_key, person, avatar=name)
+    except BaseException:
         files.discard([name] if name else [])
         raise
-    if before:
-        transaction.on_commit(lambda: files.discard([before]), using=database())
-    return result
 
 
 def avatar_of(room_key: str, user: Any) -> tuple[Room, str]:

@@ -152,7 +152,9 @@ def pin(message_id: UUID, user: Any) -> MessageResult:
     person = as_person(user)
     with change() as timeline:
         message, room, membership = acting_on(timeline, message_id, person)
-        policy().may_pin(person, room, membership.role)
+        rules = policy()
+        rules.may_pin(person, room, membership.role)
+        _check_reaches(rules, person, room)
         pins = Pin.objects.using(timeline.using).filter(room=room)
         if pins.filter(message_id=message.pk).exists():
             return MessageResult(message, None)
@@ -198,6 +200,10 @@ def _check_may_write(rules: MessagingPolicy, person: Person, room: Room, members
 def _check_may_react(rules: MessagingPolicy, person: Person, room: Room, membership: Membership) -> None:
     rules.may_react(person, room, membership.role)
     check_not_muted(membership, timezone.now())
+    _check_reaches(rules, person, room)
+
+
+def _check_reaches(rules: MessagingPolicy, person: Person, room: Room) -> None:
     other = peer_of(room, person)
     if other is not None:
         rules.may_message_directly(person, other)

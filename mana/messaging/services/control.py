@@ -8,14 +8,15 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from mana.accounts.stores import Person
+from mana.accounts.stores import Person, people
 from mana.messaging import stores
 from mana.messaging.models import Attachment, Invite, Membership, Message, Pin, Room
 from mana.messaging.policies import policy
-from mana.messaging.services.acting import acting_in
+from mana.messaging.services.acting import acting_in, tell
 from mana.messaging.services.asynchronous import reading, writing
+from mana.messaging.services.heirs import appoint_owner
 from mana.messaging.services.people import as_person
-from mana.messaging.services.rooms import RoomResult, appoint_owner, locked_memberships
+from mana.messaging.services.rooms import RoomResult, locked_memberships
 from mana.messaging.timeline import Outbox, Timeline, change, database
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.wire import timestamp
@@ -103,15 +104,22 @@ def delete_room(room_key: str, actor: Any) -> RoomResult:
     with change() as timeline:
         room, role = acting_in(timeline, room_key, person)
         policy().may_delete_room(person, room, role)
+        _withdraw_invitations(timeline, room)
         event = timeline.append_change(room, person, "deleted", {})
     transaction.on_commit(lambda: empty(room.pk), using=database())
     return RoomResult(room, event)
 
 
-def delete_room_as_staff(room: Room, actor: Any = None) -> RoomResult:
-    """Deletes a room, whoever asks: for moderation and the admin, which have their own permissions."""
+def delete_room_as_staff(room: Room, actor: Any = None, *, only_if_empty: bool = False) -> RoomResult:
+    """Deletes a room, whoever asks: for moderation and the admin, which have their own permissions.
+
+    With ``only_if_empty`` it stays, without an event, if somebody has come back to it.
+    """
     with change() as timeline:
         room = timeline.room(room.pk)
+        if only_if_empty and room.member_count:
+            return RoomResult(room, None)
+        _withdraw_invitations(timeline, room)
         event = timeline.append_change(room, as_person(actor) if actor is not None else None, "deleted", {})
     transaction.on_commit(lambda: empty(room.pk), using=database())
     return RoomResult(room, event)
@@ -205,6 +213,13 @@ def _mute(
     return RoomResult(room, event)
 
 
+def _withdraw_invitations(timeline: Timeline | Outbox, room: Room) -> None:
+    """Tells those who are invited to a room that goes: its own event does not reach who reads nothing of it."""
+    invited = Membership.objects.using(timeline.using).filter(room=room, state=State.INVITED)
+    for one in people(list(invited.values_list("user_id", flat=True))).values():
+        tell(timeline, one, "deleted", room)
+
+
 def _ban(timeline: Timeline | Outbox, room: Room, actor: Person | None, other: Person) -> RoomResult:
     if room.room_type == Room.Type.DIRECT:
         raise ManaError(ErrorCode.FORBIDDEN, "Nobody is banned from a direct room.")
@@ -212,6 +227,8 @@ def _ban(timeline: Timeline | Outbox, room: Room, actor: Person | None, other: P
     if row.state == State.BANNED:
         return RoomResult(room, None)
     role = row.role
+    if row.state == State.INVITED:
+        tell(timeline, other, "banned", room)
     Membership.objects.using(timeline.using).filter(pk=row.pk).update(state=State.BANNED, role=Role.MEMBER)
     event = timeline.append_change(room, actor, "banned", {other: role})
     return RoomResult(room, event)

@@ -16,7 +16,7 @@ from mana.messaging.drafts import Draft, Placed, checked_ack_id, payload_text
 from mana.messaging.hooks import approve
 from mana.messaging.message_store import message_store
 from mana.messaging.models import Membership, Message, Room
-from mana.messaging.permits import check_may_write
+from mana.messaging.permits import check_may_write, check_no_pending
 from mana.messaging.policies import policy
 from mana.messaging.publish import publish
 from mana.messaging.services.people import as_person
@@ -134,6 +134,7 @@ def _send_with_caller(draft: Draft) -> Message:
     rules = policy()
     sequencer.check_may_send(rules, draft.sender, room, membership.role)
     check_may_write(membership, room, timezone.now())
+    check_no_pending(membership, room, timezone.now(), using)
     Carried([draft], using).check(draft, room, membership.role, rules)
     if draft.reply_to is not None and not _may_quote(draft.reply_to, room, membership):
         raise ManaError(ErrorCode.NOT_FOUND, f"There is no message {str(draft.reply_to)!r} in this room.")

@@ -8,10 +8,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from mana.accounts.stores import Person, resolve
 from mana.conf import settings
+from mana.contacts.stores import store as contact_store
 from mana.messaging import stores
+from mana.messaging.frames import peer_of
 from mana.messaging.message_store import message_store
-from mana.messaging.models import Membership
+from mana.messaging.models import Membership, Room
 from mana.messaging.services.asynchronous import reading
 from mana.messaging.services.people import as_person
 from mana.messaging.timeline import database
@@ -37,7 +40,8 @@ class Position:
 def mark(room_key: str, user: Any, sequence: int, status: str, *, session_id: str = "") -> Position:
     """Notes that everything up to ``sequence`` was delivered to a member, or read by them, and tells the room.
 
-    Positions never move back; what is read is also delivered. Raises ``ManaError`` for who is not a member.
+    Positions never move back; what is read is also delivered. Across a block only the member's own devices are told:
+    a receipt shows that somebody is there. Raises ``ManaError`` for who is not a member.
     """
     if status not in (DELIVERED, READ):
         raise ManaError(ErrorCode.INVALID, "status must be delivered or read.")
@@ -61,9 +65,17 @@ def mark(room_key: str, user: Any, sequence: int, status: str, *, session_id: st
             status=status,  # type: ignore[arg-type]  # checked above
             timestamp=timestamp(timezone.now()),
         )
-        announcement = Announcement(0, room.key, encode(frame).decode(), origin=session_id)
+        users = [person.user_id] if _across_block(person, room) else []
+        announcement = Announcement(0, room.key, encode(frame).decode(), origin=session_id, users=users)
         transaction.on_commit(lambda: announce([announcement]), using=database())
     return Position(room.key, event.sequence, event.index, moved)
+
+
+def _across_block(person: Person, room: Room) -> bool:
+    """Whether it is a direct room with somebody whom the person blocks, or who blocks them."""
+    peer = peer_of(room, person)
+    other = resolve([peer], active_only=False).get(peer) if peer is not None else None
+    return other is not None and bool(contact_store().blocks_between([(person.pk, other.pk)]))
 
 
 amark = reading(mark)

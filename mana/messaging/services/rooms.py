@@ -8,18 +8,19 @@ from typing import Any
 
 from django.db import IntegrityError, connections, transaction
 
-from mana.accounts.stores import Person, people
+from mana.accounts.stores import Person
 from mana.conf import settings
 from mana.messaging import stores
 from mana.messaging.ids import is_valid_room_key, new_room_key
 from mana.messaging.models import DIRECT_SEPARATOR, Membership, Message, Room
-from mana.messaging.policies import RANKS, policy
+from mana.messaging.policies import policy
 from mana.messaging.services.acting import acting_in, tell
 from mana.messaging.services.asynchronous import writing
-from mana.messaging.services.live import LiveRoom, alive, live  # noqa: F401  part of mana.rooms
+from mana.messaging.services.heirs import appoint_owner
 from mana.messaging.services.people import as_person
 from mana.messaging.timeline import Outbox, Timeline, change, database
 from mana.protocol import ErrorCode, ManaError
+from mana.text import is_presentable
 
 Role, State = Membership.Role, Membership.State
 
@@ -220,27 +221,13 @@ def leave(room_key: str, user: Any) -> RoomResult:
     return RoomResult(room, event)
 
 
-def appoint_owner(timeline: Timeline | Outbox, room: Room) -> Message | None:
-    """Gives a room without an owner another: who has most say in it, of several the one who is there longest."""
-    members = Membership.objects.using(timeline.using).filter(room=room, state=State.JOINED)
-    if room.room_type == Room.Type.DIRECT or members.filter(role=Role.OWNER).exists():
-        return None
-    for role in sorted(Role.values, key=lambda role: -RANKS[Role(role)]):
-        # Some of the first, in case a user was deleted meanwhile.
-        heirs = people(
-            list(members.filter(role=role).order_by("joined_sequence", "pk").values_list("user_id", flat=True)[:20])
-        )
-        for heir in heirs.values():
-            members.filter(user_id=heir.pk).update(role=Role.OWNER)
-            return timeline.append_change(room, None, "role", {heir: str(Role.OWNER)})
-    return None
-
-
 def transfer_ownership(room_key: str, actor: Any, user: Any) -> RoomResult:
     """Makes another member the owner of a room in the place of the one who does so, who becomes an admin."""
     person, other = as_person(actor), as_person(user)
     with change() as timeline:
         room, role = acting_in(timeline, room_key, person)
+        if role != Role.OWNER:
+            raise ManaError(ErrorCode.FORBIDDEN, "Only its owners give a room away.")
         policy().may_delete_room(person, room, role)  # nothing less than the whole room is given away
         if other.pk == person.pk:
             raise ManaError(ErrorCode.INVALID, "You own this room already.")
@@ -253,14 +240,18 @@ def transfer_ownership(room_key: str, actor: Any, user: Any) -> RoomResult:
 
 
 def remove_member(room_key: str, actor: Any, user: Any) -> RoomResult:
-    """Takes somebody out of a room."""
+    """Takes somebody out of a room; who means themselves leaves it, and an owner has an heir."""
     person, other = as_person(actor), as_person(user)
+    if person.pk == other.pk:
+        return leave(room_key, person)
     with change() as timeline:
         room, role = acting_in(timeline, room_key, person)
         membership = stores.membership(room, other, using=timeline.using)
         if membership is None or membership.state not in (State.JOINED, State.INVITED):
             raise ManaError(ErrorCode.NOT_FOUND, f"{other.username} is not a member of this room.")
         policy().may_remove(person, room, role, membership.role)
+        if membership.state == State.INVITED:
+            tell(timeline, other, "removed", room)
         event = _let_out(timeline, room, person, other, "removed", membership.role)
     return RoomResult(room, event)
 
@@ -395,8 +386,8 @@ def _checked(text: str, field: str, length: int) -> str:
     text = text.strip()
     if len(text) > length:
         raise ManaError(ErrorCode.INVALID, f"The {field} has {len(text)} characters; {length} are allowed.")
-    if "\x00" in text:
-        raise ManaError(ErrorCode.INVALID, f"The {field} contains a null character.")
+    if not is_presentable(text, lines=field == "topic"):
+        raise ManaError(ErrorCode.INVALID, f"The {field} contains control characters.")
     return text
 
 

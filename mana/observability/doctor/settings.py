@@ -9,13 +9,16 @@ from mana import __version__
 from mana.conf import settings
 from mana.observability.doctor.report import Report
 
+#: Where Django says more of its own checks, which give no hints.
+DJANGO = "https://docs.djangoproject.com/en/stable/ref/checks/ (SILENCED_SYSTEM_CHECKS for what a proxy does)"
+
 
 def examine_settings(report: Report) -> None:
     """Notes what the system checks of Django and of all apps say."""
     report.note("django-mana", __version__)
     found = checks.run_checks(include_deployment_checks=True, databases=list(django_settings.DATABASES))
     for message in found:
-        advice = message.hint or "manage.py check --deploy"
+        advice = message.hint or DJANGO
         name = message.id or "system check"
         if message.is_silenced():
             continue

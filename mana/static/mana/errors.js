@@ -10,7 +10,8 @@ export class ManaError extends Error {
    * @param {string} code stable code: a server code such as `rate_limited`, or one of this client:
    *   `offline`, `timeout`, `disconnected`, `discarded`, `bad_frame`, `network`
    * @param {string} [message] text for people
-   * @param {{status?: number, retryAfter?: number, fields?: object}} [extra] HTTP status, seconds to wait, the body
+   * @param {{status?: number, retryAfter?: number, fields?: object, details?: object}} [extra] HTTP status, seconds to
+   *   wait, the body, what the server says beside the code
    */
   constructor(code, message, extra = {}) {
     super(message || code);
@@ -24,8 +25,11 @@ export class ManaError extends Error {
     return this.retryAfter !== undefined || TEMPORARY.has(this.code);
   }
 
-  /** @param {{code?: string, error?: string, retry_after?: number}} frame an `error` frame */
+  /** @param {{code?: string, error?: string, retry_after?: number, details?: object}} frame an `error` frame */
   static fromFrame(frame) {
-    return new ManaError(frame.code || "error", frame.error, { retryAfter: frame.retry_after });
+    return new ManaError(frame.code || "error", frame.error, {
+      retryAfter: frame.retry_after,
+      details: frame.details,
+    });
   }
 }

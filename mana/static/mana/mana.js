@@ -35,7 +35,7 @@
  */
 import { Connection } from "./connection.js";
 import { ManaError } from "./errors.js";
-import { Outbox, frameOf } from "./outbox.js";
+import { Outbox, frameOf, inTheClear } from "./outbox.js";
 import { Rest } from "./rest.js";
 import { Receipts, Typing } from "./signals.js";
 import { DeviceStorage, uuid } from "./storage.js";
@@ -70,6 +70,18 @@ const MAX_MESSAGE_SIZE = 65_536; // bytes, until the welcome says otherwise
  * @property {{now: Function, setTimeout: Function, clearTimeout: Function}} [clock] these, for tests
  */
 
+/**
+ * What `use()` takes. mana_e2ee's client.js is one.
+ * @typedef {object} Cipher
+ * @property {(message: import("./outbox.js").Outgoing) => Promise<object>} seal the frame of a sealed message, with its
+ *   ack_id; called again for every attempt
+ * @property {(message: import("./outbox.js").Outgoing, error: ManaError) => Promise<void>} refused before a message is
+ *   sealed anew because the server knows other devices (`stale_device_list`)
+ * @property {(where: {room_id?: string, to?: string}) => boolean} [allows] whether a message may go out as it is
+ * @property {(event: object) => boolean} covers whether an event has to be opened
+ * @property {(event: object) => Promise<object | null>} open what the page is told in its place, or nothing
+ */
+
 export class ManaClient extends EventTarget {
   /** REST calls: `client.rest.get("rooms")`, `.post(path, body)`, `.patch`, `.delete`. @type {Rest} */
   rest;
@@ -89,6 +101,8 @@ export class ManaClient extends EventTarget {
   #cursorTimer = null;
   #gapTimer = null;
   #syncing = false;
+  #cipher = null;
+  #opening = null; // the last of the events that are being opened, while there are any
   #onStorage = (event) => this.#outbox.forget(this.#abandonedKey(event));
   #onPageHide = () => this.#persist();
 
@@ -195,17 +209,25 @@ export class ManaClient extends EventTarget {
   /**
    * Send a message; offline too. It is kept and sent again, with the same ack_id, until the server has acknowledged it.
    * @param {{room_id?: string, to?: string, payload: *, reply_to?: string, mentions?: string[], attachments?: string[],
-   *   ack_id?: string}} message `to` is a user id, `attachments` are ids of uploaded files
+   *   sealed?: boolean, ack_id?: string}} message `to` is a user id, `attachments` are ids of uploaded files; what is
+   *   `sealed` never leaves as it is: the cipher of `use()` makes its frame
    * @returns {import("./outbox.js").Outgoing} follow it by its `acked` promise or the `outgoing` event
-   * @throws {ManaError} `too_large`
+   * @throws {ManaError} `too_large`; `not_encrypted` for what is not sealed, where the cipher lets nothing out in the clear
    */
-  send({ room_id, to, payload, reply_to, mentions, attachments, ack_id = uuid() }) {
-    const message = { room_id, to, payload, reply_to, mentions, attachments, ack_id };
+  send({ room_id, to, payload, reply_to, mentions, attachments, sealed, ack_id = uuid() }) {
+    if (!sealed && this.#cipher?.allows?.({ room_id, to }) === false) throw inTheClear();
+    const message = { room_id, to, payload, reply_to, mentions, attachments, sealed, ack_id };
     const limit = this.#welcome?.limits?.max_message_size ?? MAX_MESSAGE_SIZE;
     const size = new TextEncoder().encode(JSON.stringify(frameOf(message))).length;
     if (size > limit) throw new ManaError("too_large", `The message has ${size} bytes, ${limit} are allowed.`);
     if (room_id) this.#typing.sent(room_id);
     return this.#outbox.add(message);
+  }
+
+  /** Encryption, or whatever else stands between the page and what travels; once, before `connect()`. @param {Cipher} cipher */
+  use(cipher) {
+    this.#cipher = cipher;
+    this.#outbox.use(cipher);
   }
 
   /** Replace what a message says. @param {string[]} [mentions] absent: whom it mentioned before */
@@ -482,7 +504,23 @@ export class ManaClient extends EventTarget {
     if (this.#welcome?.session_id === session && this.#timeline.waiting) this.#timeline.release();
   }
 
+  /** Tell an event, after those before it that have to be opened. */
   #tell(event) {
+    const covered = this.#cipher?.covers(event);
+    if (!covered && !this.#opening) return this.#told(event);
+    const cipher = this.#cipher;
+    const turn = (this.#opening ?? Promise.resolve())
+      .then(() => (covered ? cipher.open(event) : event))
+      .then((opened) => opened && this.#told(opened))
+      .catch((error) => this.#emit("error", error))
+      .then(() => {
+        if (this.#opening === turn) this.#opening = null;
+      });
+    this.#opening = turn;
+    return undefined;
+  }
+
+  #told(event) {
     if (event.type === "message" && String(event.from) !== this.#userId) {
       this.#typing.received({ type: "typing", room_id: event.room_id, from: event.from, payload: false });
       if (this.#options.autoDelivered) this.#receipts.mark(event.room_id, event.sequence, "delivered");

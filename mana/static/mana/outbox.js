@@ -4,6 +4,7 @@ const ACK_TIMEOUT = 20_000; // ms without an answer on an open connection until 
 const PAUSE = 1_000; // ms to wait when the server asks for patience without saying how long
 const WINDOW = 32; // messages under way at once, unless the server allows fewer
 const TRIES = 5; // refusals that name no time to wait, until a message counts as failed
+const UNREACHED = new Set(["network", "offline", "disconnected", "timeout"]);
 
 /**
  * A message on its way.
@@ -16,6 +17,7 @@ const TRIES = 5; // refusals that name no time to wait, until a message counts a
  * @property {string} [reply_to]
  * @property {string[]} [mentions] user ids, or `@all`
  * @property {string[]} [attachments] ids of uploaded files
+ * @property {boolean} [sealed] the client's `cipher` makes the frame of it, each time that it is sent
  * @property {string} created_at ISO 8601
  * @property {"queued" | "sending" | "sent" | "failed" | "discarded"} status
  * @property {ManaError} [error] why it failed
@@ -38,6 +40,8 @@ export class Outbox {
   #send;
   #onChange;
   #clock;
+  #cipher;
+  #sealing = Promise.resolve();
 
   /** @param {{send: (frame: object) => boolean, onChange: (message: Outgoing) => void, clock: object}} hooks */
   constructor({ send, onChange, clock }) {
@@ -92,6 +96,12 @@ export class Outbox {
     return [...this.#messages.values()].sort((a, b) => a.at - b.at || a.order - b.order);
   }
 
+  /** Sealed messages wait until there is a cipher. @param {import("./mana.js").Cipher} cipher */
+  use(cipher) {
+    this.#cipher = cipher;
+    this.pump();
+  }
+
   online(limit) {
     this.#online = true;
     this.#window = Math.max(1, Math.min(limit || WINDOW, WINDOW));
@@ -110,7 +120,17 @@ export class Outbox {
     for (const message of this.#messages.values()) if (message.status === "sending") free -= 1;
     for (const message of this.list()) {
       if (free <= 0) return;
-      if (message.status !== "queued") continue;
+      if (message.status !== "queued" || (message.sealed && !this.#cipher)) continue;
+      if (!message.sealed && this.#cipher?.allows?.(message) === false) {
+        this.#fail(message, inTheClear()); // written before the chat was encrypted
+        continue;
+      }
+      if (message.sealed) {
+        this.#set(message, "sending");
+        this.#sealing = this.#sealing.then(() => this.#seal(message)); // one after the other, in their order
+        free -= 1;
+        continue;
+      }
       if (!this.#send(frameOf(message))) return;
       this.#set(message, "sending");
       message.timer = this.#clock.setTimeout(() => this.#again(message), ACK_TIMEOUT);
@@ -133,6 +153,13 @@ export class Outbox {
     const message = this.#messages.get(ackId);
     if (!message) return false;
     message.tries += 1;
+    if (message.sealed && error.code === "stale_device_list" && message.tries <= TRIES) {
+      Promise.resolve(this.#cipher.refused(message, error)).then(
+        () => this.#requeue(message),
+        (failure) => this.refuse(ackId, failure),
+      );
+      return true;
+    }
     if (error.retryAfter !== undefined || (error.temporary && message.tries < TRIES)) {
       this.#pause(error.retryAfter === undefined ? PAUSE * message.tries : error.retryAfter * 1000);
       this.#set(message, "queued");
@@ -172,6 +199,28 @@ export class Outbox {
     message.acked.catch(() => {}); // a caller who looks at `status` instead is right as well
   }
 
+  /** Make the frame of a sealed message and send it; the connection may be another one by then. */
+  async #seal(message) {
+    if (message.status !== "sending") return;
+    try {
+      const frame = await this.#cipher.seal(message);
+      if (message.status !== "sending") return;
+      if (!this.#send(frame)) return void this.#set(message, "queued");
+      message.timer = this.#clock.setTimeout(() => this.#again(message), ACK_TIMEOUT);
+    } catch (error) {
+      if (message.status !== "sending") return;
+      if (UNREACHED.has(error.code)) {
+        this.#pause(PAUSE);
+        this.#set(message, "queued");
+      } else this.refuse(message.ack_id, error);
+    }
+  }
+
+  #requeue(message) {
+    if (message.status === "sending") this.#set(message, "queued");
+    this.pump();
+  }
+
   #again(message) {
     if (message.status !== "sending") return;
     this.#set(message, "queued");
@@ -208,11 +257,16 @@ export class Outbox {
   }
 
   #save(message) {
-    const { ack_id, room_id, to, payload, reply_to, mentions, attachments, at, order, error } = message;
+    const { ack_id, room_id, to, payload, reply_to, mentions, attachments, sealed, at, order, error } = message;
     const failed = error && { code: error.code, message: error.message };
-    const kept = { ack_id, room_id, to, payload, reply_to, mentions, attachments, at, order };
+    const kept = { ack_id, room_id, to, payload, reply_to, mentions, attachments, sealed, at, order };
     this.#stored?.saveMessage({ ...kept, error: failed });
   }
+}
+
+/** Why a message that is not sealed does not go to an encrypted chat. */
+export function inTheClear() {
+  return new ManaError("not_encrypted", "This chat is encrypted: nothing is sent there in the clear.");
 }
 
 /** The `message` frame for an outgoing message; absent fields vanish in JSON. */

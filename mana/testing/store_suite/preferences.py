@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.db import transaction
 
 from mana.testing.store_suite.base import StoreSuite
 
@@ -35,6 +36,17 @@ class PreferenceStoreSuite(StoreSuite):
         assert store.of_many([one.pk, two.pk], ["room.a"]) == {(one.pk, "room.a"): "1", (two.pk, "room.a"): "3"}
         assert store.count(one.pk) == 2
         assert store.count(self.person().pk) == 0
+
+    def test_what_is_rolled_back_was_never_chosen(self, store: Any) -> None:
+        """A store with a memory of its own may not remember it either."""
+        user = self.person()
+        store.set(user.pk, "a.key", "1")
+        assert store.get(user.pk, "a.key") == "1"
+        with transaction.atomic():
+            store.set(user.pk, "a.key", "2")
+            assert store.get(user.pk, "a.key") == "2"
+            transaction.set_rollback(True)
+        assert store.get(user.pk, "a.key") == "1"
 
     def test_the_async_twins_do_the_same(self, store: Any) -> None:
         """One of them stands for all."""

@@ -182,6 +182,23 @@ async def test_a_resent_start_is_the_same_call(alice: Account, bob: Account) -> 
         assert outcome(alice, f"mine-{alice.id}") == ("ended", "hangup")
 
 
+async def test_a_start_that_is_said_again_on_a_new_connection_moves_there(alice: Account, bob: Account) -> None:
+    name = f"mine-{alice.id}"
+    async with bob.socket() as two:
+        async with alice.socket(device_id="phone") as first:
+            await first.request("call_start", to=bob.id, call_id=name)
+            await two.expect("call_start")
+            await two.request("call_accept", call_id=name)
+        async with alice.socket(device_id="phone") as second, alice.socket(device_id="laptop") as other:
+            again = await second.request("call_start", to=bob.id, call_id=name)
+            assert again["call_id"] == name
+            found = {one["user_id"]: one for one in alice.get(f"rtc/calls/{name}")["participants"]}
+            assert found[alice.id]["session_id"] == second.welcome["session_id"]
+            assert found[alice.id]["state"] == "joined"
+            await other.send("call_start", to=bob.id, call_id=name, ack_id="theirs")
+            assert (await other.expect("error", ack_id="theirs"))["code"] == "conflict"
+
+
 async def test_a_call_of_a_group_goes_on_until_the_last_one_leaves(
     alice: Account, bob: Account, carol: Account
 ) -> None:

@@ -76,6 +76,26 @@ async def test_what_is_relayed_has_its_limits(alice: Account, bob: Account) -> N
         assert refusal["code"] == "too_large"
 
 
+async def test_keys_reach_those_in_the_call_alone(alice: Account, bob: Account, carol: Account) -> None:
+    """Each gets what is sealed for them, on the device that is in the call."""
+    room = alice.room(bob, carol)
+    async with alice.socket() as one, bob.socket() as two, bob.socket() as other, carol.socket() as third:
+        call = await in_group_call(one, [(bob, two)], room)
+        keys = {"room_id": room, "call_id": call}
+        await one.request("call_key", **keys, payloads={bob.id: {"phone": "for bob"}, carol.id: "for carol"})
+        told = await two.expect("call_key")
+        assert (told["from"], told["session_id"], told["to"]) == (alice.id, one.welcome["session_id"], bob.id)
+        assert (told["payload"], told["call_id"]) == ({"phone": "for bob"}, call)
+        for socket in (one, other, third):  # carol is rung and has not answered
+            assert "call_key" not in [frame["type"] for frame in await socket.silence()]
+        for outside in (third, other):
+            assert (await outside.refusal("call_key", **keys, payloads={bob.id: "x"}))["code"] == "conflict"
+        big = {bob.id: "x" * 33_000}
+        assert (await one.refusal("call_key", **keys, payloads=big))["code"] == "too_large"
+        assert (await one.refusal("call_key", **keys, payloads={}))["code"] == "invalid"
+        assert (await one.refusal("call_key", room_id=room, call_id="old", payloads={bob.id: 1}))["code"] == "conflict"
+
+
 async def test_a_late_joiner_sees_who_is_muted_and_shares(alice: Account, bob: Account, carol: Account) -> None:
     room = alice.room(bob, carol)
     async with alice.socket() as one, bob.socket() as two, carol.socket() as late:

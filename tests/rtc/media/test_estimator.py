@@ -156,3 +156,17 @@ def test_a_probe_is_complete_however_late_the_loop_is(late: float) -> None:
             sent += 1
     assert not prober.active
     assert sent * 1200 >= 600_000 / 8 * Prober.LENGTH
+
+
+@pytest.mark.parametrize("arrival", [lambda now: 0.0, lambda now: now if now < 5 else now - 1_073_741.824])
+def test_a_receivers_clock_that_stands_still_or_jumps_neither_fills_the_memory_nor_lifts_the_estimate(
+    arrival: Callable[[float], float],
+) -> None:
+    estimator = BandwidthEstimator(start=1e6, minimum=1e5, maximum=2e7)
+    now = 0.0
+    for number in range(20_000):
+        now += 0.005
+        estimator.sent(number & 0xFFFF, 500, now)
+        estimator.feedback([(number & 0xFFFF, arrival(now))], now + 0.02)
+    assert len(estimator._acked) < 1_000
+    assert estimator.acked_rate < 20e6

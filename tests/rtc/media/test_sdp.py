@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mana_rtc.media import negotiation, sdp
 from mana_rtc.media.negotiation import Answer, OfferedTrack, TransportParameters
 from mana_rtc.media.sdp import SdpError
+from mana_rtc.sfu.publisher import codec_name
 from tests.rtc.media.sdps import CHROMIUM_OFFER
 
 OURS = TransportParameters("ufrag123", "p" * 24, ":".join(["CD"] * 32), ("1 1 udp 1 127.0.0.1 5 typ host",))
@@ -54,6 +55,14 @@ def test_the_answer() -> None:
     assert made.data is not None
 
 
+def test_without_transport_cc_the_times_of_sending_are_asked_for() -> None:
+    text = answered(CHROMIUM_OFFER.replace(sdp.TRANSPORT_CC_URI, sdp.ABS_SEND_TIME_URI)).text
+    video = sdp.parse(text).sections[1]
+    assert video.codecs[96].feedback == ["goog-remb", "ccm fir", "nack", "nack pli"]
+    assert video.extensions[sdp.ABS_SEND_TIME_URI] == 3
+    assert sdp.TRANSPORT_CC_URI not in text
+
+
 def test_the_preferred_codec_is_taken() -> None:
     made = answered(CHROMIUM_OFFER, "VP9", "H264", "VP8")
     chosen = made.accepted[1]
@@ -65,6 +74,24 @@ def test_what_is_not_supported_is_rejected() -> None:
     assert "m=video 0 " in made.text
     assert "a=group:BUNDLE 0 2\r\n" in made.text
     assert [accepted.section.kind for accepted in made.accepted] == ["audio"]
+
+
+@pytest.mark.parametrize("rtpmap", ["opus/8000/2", "opus/48000/255", "opus/48000"])
+def test_opus_of_another_kind_is_rejected(rtpmap: str) -> None:
+    made = answered(CHROMIUM_OFFER.replace("opus/48000/2", rtpmap))
+    assert [accepted.section.kind for accepted in made.accepted] == ["video"]
+
+
+def test_what_a_publisher_writes_into_its_parameters_is_not_offered_to_others() -> None:
+    noise = CHROMIUM_OFFER.replace("useinbandfec=1", "useinbandfec=1;x=192.0.2.1").replace("42e01f", "42e034;evil=1")
+    made = answered(noise, "H264")
+    audio, video = (negotiation.offered_parameters(codec_name(one), one.codec) for one in made.accepted)
+    assert audio == "minptime=10;useinbandfec=1"
+    assert video == "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+    stereo = answered(CHROMIUM_OFFER.replace("useinbandfec=1", "stereo=1")).accepted[0].codec
+    assert negotiation.offered_parameters("opus", stereo).endswith(";stereo=1")
+    strange = answered(CHROMIUM_OFFER.replace("42e01f", "123456"), "H264")
+    assert [one.section.kind for one in strange.accepted] == ["audio"]
 
 
 def test_sections_that_send_nothing_stay_inactive() -> None:
@@ -94,6 +121,14 @@ def test_sections_that_send_nothing_stay_inactive() -> None:
         ("a=simulcast:send q;h;~f", "a=simulcast:send q;q"),
         ("a=ssrc:1111", "a=ssrc:99999999999"),
         ("a=sctp-port:5000", "a=sctp-port:70000"),
+        ("a=extmap:1 ", "a=extmap:15 "),
+        ("a=extmap:1 ", "a=extmap:3 "),
+        ("t=0 0", "t=0 0\n" + "m=audio 9 UDP/TLS/RTP/SAVPF 111\n" * 1000),
+        ("t=0 0", "t=0 0\n" * 20_000),
+        ("useinbandfec=1", "useinbandfec=1\ra=candidate:1 1 udp 1 192.0.2.1 9 typ host"),
+        ("useinbandfec=1", "useinbandfec=1\0"),
+        ("useinbandfec=1", "useinbandfec=\ud800"),
+        ("cname:x", "cname:x\x0b"),
         ("t=0 0", "nonsense"),
         ("t=0 0", "a=" + "x" * 5000),
         ("t=0 0", "a=x\n" * 6000),

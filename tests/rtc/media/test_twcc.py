@@ -92,3 +92,13 @@ def test_malformed_feedback_is_refused(body: bytes) -> None:
 def test_nothing_but_value_errors(body: bytes) -> None:
     with contextlib.suppress(ValueError):
         twcc.parse(body)
+
+
+def test_arrivals_go_on_where_the_reference_time_begins_anew() -> None:
+    clock, period = twcc.ArrivalClock(), (1 << 24) * 0.064
+    true = [period / 2 - 1 + step * 0.5 for step in range(6)] + [period / 2 - 0.2, period / 2 + 9]
+    wrapped = [(at + period / 2) % period - period / 2 for at in true]
+    assert min(wrapped) < 0 < max(wrapped)
+    found = [clock.unwrap([(1, None), (2, at), (3, at + 0.1)]) for at in wrapped]
+    assert [round(at or 0, 6) for (_, at, *_rest) in (one[1] for one in found)] == [round(at, 6) for at in true]
+    assert clock.unwrap([(9, None)]) == [(9, None)]

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from mana_rtc.sfu.backend import ParticipantLeft, SfuError, TrackAdded, TrackRemoved, TransportLost, Wish
+from mana_rtc.sfu.backend import (
+    ParticipantInfo,
+    ParticipantLeft,
+    SfuError,
+    TrackAdded,
+    TrackRemoved,
+    TransportLost,
+    Wish,
+)
 from tests.rtc.bots import PacketTrack, house, until
+from tests.rtc.media.sdps import CHROMIUM_OFFER
 
 
 def packets(bot: Any, engine: Any) -> dict[str, int]:
@@ -100,6 +109,26 @@ async def test_wishes_pause_and_resume_a_track() -> None:
         assert set(home.participant(ben).wishes) == {track}
 
 
+async def test_last_n_pauses_pictures_but_not_pinned_ones() -> None:
+    """With room for one camera, the other is sent once it is pinned."""
+    async with house(last_n=1) as home:
+        ann, ben, carol = await home.bot(), await home.bot(), await home.bot()
+        for one in (ann, ben):
+            await one.publish({"camera": PacketTrack("video", per_second=50)})
+        await until(lambda: len(carol.tracks) == 2, "both are offered")
+
+        def layers() -> dict[str, str | None]:
+            tracks = home.participant(carol).subscriber.statistics()["tracks"]
+            return {track: numbers["layer"] for track, numbers in tracks.items()}
+
+        await until(lambda: sorted(map(str, layers().values())) == ["None", "only"], "one of them is sent")
+        (paused,) = [track for track, layer in layers().items() if layer is None]
+        await home.engine.subscribe("room", carol.info.id, {paused: Wish(pinned=True)})
+        await until(lambda: list(layers().values()) == ["only", "only"], "the pinned one comes on top")
+        before = packets(carol, home.engine)[paused]
+        await until(lambda: packets(carol, home.engine)[paused] > before + 10, "its packets flow")
+
+
 async def test_limits() -> None:
     async with house(max_rooms=1, max_participants=2, max_tracks=1) as home:
         ann = await home.bot()
@@ -160,6 +189,34 @@ async def test_both_ways_of_encrypting(accelerated: bool) -> None:
         async with asyncio.timeout(20):
             while not await arrived(ben, more_than=20):
                 await asyncio.sleep(0.02)
+
+
+async def test_a_publisher_cannot_use_up_the_sections_of_others() -> None:
+    """Every offer has other parameters, so that each time the track is another one."""
+    async with house() as home:
+        ben = await home.bot()
+        await home.engine.join("room", ParticipantInfo(id="eve", user_id="eve", username="eve"))
+        for number in range(30):
+            await home.engine.publish("room", "eve", CHROMIUM_OFFER.replace("minptime=10", f"minptime={number}"), {})
+            moved = CHROMIUM_OFFER.replace("a=msid:stream", f"a=msid:stream{number}")
+            await home.engine.publish("room", "eve", moved, {})
+        await until(lambda: len(ben.tracks) == 2, "the last ones are offered")
+        assert len(home.participant(ben).subscriber.slots) == 2
+        await home.engine.leave("room", "eve")
+
+
+async def test_a_publisher_without_transport_cc_is_told_what_its_path_takes() -> None:
+    """aiortc's encoders take the bitrate of a REMB; that of the picture here has nothing to do, but is told."""
+    async with house(start_bitrate=900_000) as home:
+        ann = await home.bot()
+        await ann.publish({"camera": PacketTrack("video", per_second=50)})
+        (sender,) = ann.publishing.getSenders()
+
+        def target() -> int:
+            encoder = sender._RTCRtpSender__encoder
+            return encoder.target_bitrate if encoder is not None else 0
+
+        await until(lambda: 890_000 <= target() <= 900_000, "the server's estimate is taken")
 
 
 @pytest.mark.slow

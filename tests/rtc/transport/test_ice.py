@@ -82,6 +82,11 @@ def test_a_peer_must_be_the_controlling_one() -> None:
     one.request(check(one.current, nominate=True, controlled=True), wire, 1.0)
     assert wire.kinds == [stun.BINDING_ERROR]
     assert one.selected is None
+    wires = [Wire(port) for port in range(2, 100)]
+    for moment, other in enumerate(wires):
+        one.request(check(one.current, controlled=True), other, float(moment))
+    assert len(one.paths) == MAX_PATHS, "also theirs are counted, and closed with the peer"
+    assert sum(other.closed for other in (wire, *wires)) == 99 - MAX_PATHS
 
 
 def test_a_new_address_is_believed_after_it_answered() -> None:

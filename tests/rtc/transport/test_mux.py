@@ -16,6 +16,7 @@ import pytest
 from mana_rtc.transport import stun
 from mana_rtc.transport.config import TransportConfig
 from mana_rtc.transport.mux import Mux, local_addresses
+from mana_rtc.transport.peer import MAX_SSRCS
 from mana_rtc.transport.tcp import MAX_UNPROVEN
 from tests.rtc.bots import House, PacketTrack, house, until
 
@@ -207,10 +208,10 @@ async def test_connections_that_prove_nothing_are_few() -> None:
     async with house() as home:
         port = home.engine.mux.port
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_UNPROVEN + 6)]
-        await until(lambda: home.engine.mux._tcp.paths, "they are there")
-        closed = [reader for reader, _ in streams[MAX_UNPROVEN:]]
-        assert [await asyncio.wait_for(reader.read(1), 5) for reader in closed] == [b""] * 6
+        # The oldest give way, so that who floods keeps nobody out who proves itself.
+        assert [await asyncio.wait_for(reader.read(1), 5) for reader, _ in streams[:6]] == [b""] * 6
         assert len(home.engine.mux._tcp.paths) == MAX_UNPROVEN
+        assert not any(reader.at_eof() for reader, _ in streams[6:])
         for _, writer in streams:
             writer.close()
 
@@ -248,3 +249,25 @@ async def test_the_loop_closes_clean() -> None:
         await home.bot()
     await asyncio.sleep(0.05)
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+
+
+@pytest.mark.parametrize("control", [False, True])
+async def test_who_sends_from_ever_new_sources_is_cut_off(control: bool) -> None:
+    """libsrtp remembers every SSRC that was authentic, in RTP and in RTCP."""
+    async with house() as home:
+        ann, ben = await call(home)
+        await ben.publish({"microphone": PacketTrack("audio")})
+        publisher = home.participant(ann).publisher.transport
+        dtls = ann.publishing.getSenders()[0].transport
+        for number in range(MAX_SSRCS + 1):
+            ssrc = (1_000_000 + number).to_bytes(4)
+            # With its right mid, so that each is taken for the camera's stream begun anew.
+            media = b"\x90\x60" + bytes(6) + ssrc + b"\xbe\xde\0\1\x400\0\0" + b"\x10\0"
+            if publisher.is_closed:
+                break
+            await dtls._send_rtp(b"\x80\xc9\0\1" + ssrc if control else media)
+            if number % 32 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: publisher.is_closed, "the flooder is cut off")
+        assert len(publisher._ssrcs) <= MAX_SSRCS + 1
+        await goes_on(home, ann)  # what Ben says still comes

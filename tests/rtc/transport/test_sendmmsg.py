@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from mana_rtc.transport import sendmmsg
+from tests.rtc.bots import PacketTrack, house, until
 
 pytestmark = pytest.mark.skipif(not sendmmsg.available(), reason="this C library has no sendmmsg")
 
@@ -23,12 +24,16 @@ def test_all_arrive_where_they_were_sent(family: socket.AddressFamily) -> None:
             receiver.bind((host, 0))
             receiver.settimeout(5)
         addresses = [sendmmsg.packed_address(family, receiver.getsockname()) for receiver in (one, other)]
-        batch = sendmmsg.BatchSender(sender.fileno())
-        count = sendmmsg.BATCH * 2 + 3
-        datagrams = [(bytes((number % 256, 0)) + b"\0x" * number, addresses[number % 2]) for number in range(count)]
-        assert batch.send(datagrams) == count
-        for number, (data, _) in enumerate(datagrams):
-            assert (one, other)[number % 2].recv(2000) == data
+        batch = sendmmsg.BatchSender(sender.fileno(), family)
+        for size in (sendmmsg.BATCH, 3, sendmmsg.BATCH):  # the places are used again, for shorter ones too
+            datagrams = [bytes((number, size)) + b"\0x" * (3 * number + size) for number in range(size)]
+            for number, data in enumerate(datagrams):
+                assert batch.add(data, addresses[number % 2])
+            assert batch.waiting == size
+            assert batch.flush() == 0
+            assert batch.waiting == 0
+            for number, data in enumerate(datagrams):
+                assert (one, other)[number % 2].recv(2000) == data
 
 
 def test_what_cannot_be_sent_does_not_stop_the_rest() -> None:
@@ -39,7 +44,19 @@ def test_what_cannot_be_sent_does_not_stop_the_rest() -> None:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(5)
         good = sendmmsg.packed_address(socket.AF_INET, receiver.getsockname())
-        too_long = bytes(70_000)
-        assert sendmmsg.BatchSender(sender.fileno()).send([(b"a", good), (too_long, good), (b"b", good)]) == 3
+        nowhere = sendmmsg.packed_address(socket.AF_INET, ("255.255.255.255", 9))  # the kernel refuses it
+        batch = sendmmsg.BatchSender(sender.fileno(), socket.AF_INET)
+        assert [batch.add(data, to) for data, to in ((b"a", good), (b"no", nowhere), (b"b", good))] == [True] * 3
+        assert not batch.add(bytes(sendmmsg.PLACE + 1), good)
+        assert batch.flush() == 1
         assert receiver.recv(10) == b"a"
         assert receiver.recv(10) == b"b"
+
+
+async def test_without_it_datagrams_are_sent_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sendmmsg, "available", lambda: False)
+    async with house() as home:
+        ann, ben = await home.bot(), await home.bot()
+        await ann.publish({"camera": PacketTrack("video", per_second=50)})
+        await until(lambda: home.participant(ben).subscriber.transport.counters.packets_out > 20, "packets flow")
+        assert home.engine.mux.dropped == 0

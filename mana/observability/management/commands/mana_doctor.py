@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -19,7 +21,9 @@ from mana.observability.doctor import (
 from mana.observability.doctor.report import Entry, Result
 
 MARKS = {Result.OK: "✓", Result.NOTE: "·", Result.WARNING: "!", Result.FAILED: "✗"}
-SUBTLE = 18
+#: Columns of the names, and of the whole where the terminal is wider or there is none.
+NAME_WIDTH = 18
+WIDTH = 110
 
 
 class Command(BaseCommand):
@@ -46,7 +50,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Examines, and tells."""
         report = Report() if options["json"] else Report(tell=self.tell)
-        self._section = ""
+        self._section = self._advice = ""
+        self._width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
         report.section = "settings"
         examine_settings(report)
         report.section = "database"
@@ -72,17 +77,25 @@ class Command(BaseCommand):
     def tell(self, entry: Entry) -> None:
         """One line, and the advice below it."""
         if entry.section != self._section:
-            self._section = entry.section
+            self._section, self._advice = entry.section, ""
             self.stdout.write("\n" + self.style.MIGRATE_HEADING(entry.section.capitalize()))
-        paint = self._paint(entry.result)
-        self.stdout.write(f"  {paint(MARKS[entry.result])} {entry.name.ljust(SUBTLE)} {entry.detail}")
-        if entry.advice and entry.result is not Result.OK:
-            self.stdout.write(f"      {'→'} {entry.advice}")
+        mark = self._paint(entry.result)(MARKS[entry.result])
+        self.stdout.write(f"  {mark} {entry.name.ljust(NAME_WIDTH)} {self._wrapped(entry.detail, NAME_WIDTH + 5)}")
+        # What is advised for one line after the other is said once.
+        if entry.advice and entry.result is not Result.OK and entry.advice != self._advice:
+            self.stdout.write(f"{' ' * (NAME_WIDTH + 5)}→ {self._wrapped(entry.advice, NAME_WIDTH + 7)}")
+        self._advice = entry.advice
+
+    def _wrapped(self, text: str, indent: int) -> str:
+        """The text, whose further lines begin below its first; nothing is cut, so that it can be copied."""
+        width = max(20, self._width - indent)
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        return ("\n" + " " * indent).join(lines)
 
     def summarize(self, report: Report) -> None:
         """The last line."""
         failed, warnings = report.count(Result.FAILED), report.count(Result.WARNING)
-        text = f"{report.count(Result.OK)} fine, {warnings} warnings, {failed} failures"
+        text = f"{report.count(Result.OK)} fine, {_counted(warnings, 'warning')}, {_counted(failed, 'failure')}"
         result = Result.FAILED if failed else Result.WARNING if warnings else Result.OK
         self.stdout.write("\n" + self._paint(result)(text))
 
@@ -94,3 +107,7 @@ class Command(BaseCommand):
             Result.WARNING: style.WARNING,
             Result.FAILED: style.ERROR,
         }[result]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

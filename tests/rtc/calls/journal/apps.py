@@ -17,6 +17,7 @@ class JournalConfig(AppConfig):
 
         signals.call_started.connect(_started, dispatch_uid="journal")
         signals.call_ended.connect(_ended, dispatch_uid="journal")
+        signals.track_recorded.connect(_recorded, dispatch_uid="journal")
 
 
 def _write(line: str) -> None:
@@ -30,3 +31,7 @@ def _started(call: Any, **_: Any) -> None:
 
 def _ended(call: Any, **_: Any) -> None:
     _write(f"{call.key} ended {call.reason}")
+
+
+def _recorded(call: Any, path: Path, user_id: str, source: str, size: int, **_: Any) -> None:
+    _write(f"{call.key} recorded {user_id} {source} {path.name} {size}")

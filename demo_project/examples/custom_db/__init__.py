@@ -1,0 +1,1 @@
+"""A shop: what is sold, what was ordered, and the chat with the seller, in one transaction."""

@@ -1,0 +1,1 @@
+"""Telling people of something, on all of their devices."""
