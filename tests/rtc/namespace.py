@@ -23,8 +23,7 @@ from selenium.webdriver import ChromeService
 from tests.support.server import free_port
 from tests.support.services import require
 
-HOST = "10.213.77.1"
-NETWORKS = ("10.213.77", "10.213.78")
+NAME = "mana-rtc-"
 CLONE_NEWNET = 0x40000000
 
 
@@ -33,16 +32,20 @@ class Namespace:
 
     def __init__(self) -> None:
         require("netns")
-        self.name = f"mana-rtc-{os.getpid()}"
+        self.name = f"{NAME}{os.getpid()}"
+        self.networks = free_networks()
+        #: This machine's address in the first of them.
+        self.host = f"{self.networks[0]}.1"
         self._links = [f"mrtc{os.getpid() % 100_000}{letter}" for letter in "ab"]
         self._folder = Path(mkdtemp(prefix="mana-netns-"))
         self._forwarders: list[Forwarder] = []
 
     def start(self) -> Namespace:
         """Makes it."""
+        remove_orphans()
         run("ip", "netns", "add", self.name)
         run("ip", "-n", self.name, "link", "set", "lo", "up")
-        for number, (link, network) in enumerate(zip(self._links, NETWORKS, strict=True)):
+        for number, (link, network) in enumerate(zip(self._links, self.networks, strict=True)):
             inside = f"media{number}"
             run("ip", "link", "add", link, "type", "veth", "peer", "name", inside, "netns", self.name)
             run("ip", "addr", "add", f"{network}.1/24", "dev", link)
@@ -55,7 +58,7 @@ class Namespace:
 
     def leave(self, address: str) -> None:
         """The network with this address of ours is gone."""
-        (number,) = [number for number, network in enumerate(NETWORKS) if address == f"{network}.2"]
+        (number,) = [number for number, network in enumerate(self.networks) if address == f"{network}.2"]
         run("ip", "-n", self.name, "addr", "flush", "dev", f"media{number}")
 
     def stop(self) -> None:
@@ -166,7 +169,22 @@ class Forwarder:
             thread.join(5)
 
 
-def run(*command: str) -> None:
-    """Runs a command that must succeed."""
+def free_networks() -> list[str]:
+    """Two networks that no interface of this machine is in: of two with one network, answers go to the wrong one."""
+    taken = run("ip", "-4", "-o", "addr")
+    return [network for network in (f"10.213.{number}" for number in range(77, 256)) if f" {network}." not in taken][:2]
+
+
+def remove_orphans() -> None:
+    """Removes what runs that were killed have left."""
+    for line in run("ip", "netns", "list").splitlines():
+        name = line.split()[0]
+        if name.startswith(NAME) and not Path(f"/proc/{name.removeprefix(NAME)}").exists():
+            run("ip", "netns", "del", name)
+
+
+def run(*command: str) -> str:
+    """Runs a command that must succeed; what it printed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout

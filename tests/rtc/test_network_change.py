@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rtc.caller import Caller, last_statistics
-from tests.rtc.namespace import HOST, NETWORKS, Namespace
+from tests.rtc.namespace import Namespace
 from tests.support import databases
 from tests.support.client import Account
 from tests.support.server import Server, serving
@@ -57,7 +57,7 @@ def test_media_is_back_within_a_second(namespace: Namespace) -> None:
     """In both directions, on the same DTLS session, with new ICE credentials."""
     with (
         databases.fresh("sqlite") as url,
-        serving(url, LOG_LEVEL="DEBUG", MANA_RTC_ADDRESSES=HOST, MANA_RTC_ACCELERATION="true") as server,
+        serving(url, LOG_LEVEL="DEBUG", MANA_RTC_ADDRESSES=namespace.host, MANA_RTC_ACCELERATION="true") as server,
     ):
         namespace.offers(server.port)
         accounts = [Account(server) for _ in range(2)]
@@ -87,7 +87,7 @@ def test_media_is_back_within_a_second(namespace: Namespace) -> None:
             assert all(gap <= 1.0 for gap in gaps), gaps
             assert server.log.count("is connected") == hands
             (after,) = {address(server, mobile, half) for half in ("publish", "subscribe")}
-            assert {before, after} == {f"{network}.2" for network in NETWORKS}
+            assert {before, after} == {f"{network}.2" for network in namespace.networks}
         finally:
             errors = [error for one in people for error in one.browser.errors()]
             for one in people:
