@@ -17,6 +17,7 @@ from mana.messaging.services.control import delete_room_as_staff, empty
 from mana.messaging.timeline import database
 from mana.protocol import ManaError
 from mana.pruning import BATCH, Task, in_batches
+from mana.retries import retried
 
 
 def _names(files: Iterable[Attachment]) -> list[str]:
@@ -37,12 +38,14 @@ def _of_room(room: Room, now: datetime, dry_run: bool) -> int:
     days = room.retention_days or settings.RETENTION_DAYS
     moment = now - timedelta(days=days) if days else None
     floor = room.last_index - room.retention_count if room.retention_count else 0
+    # That the last one left says since when the room is empty, which left_rooms() asks.
+    kept = room.last_index if room.member_count == 0 and settings.EMPTY_ROOM_DAYS else None
 
     def is_over(event: Message) -> bool:
         too_many = event.index is not None and event.index <= floor
-        return too_many or (moment is not None and event.created_at < moment)
+        return event.index != kept and (too_many or (moment is not None and event.created_at < moment))
 
-    rows = Message.objects.using(database()).filter(room=room, index__isnull=False)
+    rows = Message.objects.using(database()).filter(room=room, index__isnull=False).exclude(index=kept)
     if dry_run:
         over = Q(index__lte=floor)
         return rows.filter(over | Q(created_at__lt=moment) if moment else over).count()
@@ -63,6 +66,7 @@ def _oldest_first(room: Room, is_over: Callable[[Message], bool]) -> int:
             return done
 
 
+@retried
 def _remove(room: Room, over: list[Message], using: str) -> None:
     pks = [event.pk for event in over]
     last = over[-1]

@@ -98,7 +98,9 @@ class Backups:
             message = _message(row)
             with self._context.journal.transaction() as entries:
                 before = entries.message(message.message_id)
-                if (before is None or before.content is None) and not entries.knows_content(message.content or {}):
+                if before is not None and (before.content is not None or before.state == "deleted"):
+                    continue
+                if not entries.knows_content(message.content or {}):
                     entries.put_message(message)
                     entries.release(message.message_id)
                     entries.keep(f"encrypted/{message.room_id}", True)

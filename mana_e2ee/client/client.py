@@ -121,6 +121,7 @@ class E2EEClient:
         for kind, handler in (
             ("message", self._frame),
             ("encrypted", self._frame),
+            ("message_delete", self._deleted),
             ("device_list", self._device_list),
             ("prekeys_low", self._prekeys_low),
             ("room", self._room_changed),
@@ -212,6 +213,9 @@ class E2EEClient:
     async def _frame(self, frame: Json) -> None:
         if frame["type"] == "encrypted" or frame.get("encrypted"):
             await self.receiver.handle(frame)
+
+    async def _deleted(self, frame: Json) -> None:
+        await self.receiver.delete(frame["message_id"])
 
     async def _device_list(self, frame: Json) -> None:
         self.directory.forget_users([frame["user_id"]])

@@ -42,7 +42,8 @@ HELD_AT_MOST = 500
 class Message:
     """A message of the timeline. ``content`` is null while it can't be read: ``state`` says why.
 
-    ``ok``; ``held`` (waiting for a repair); ``missing`` (this device was never given it); ``unreadable`` (for good).
+    ``ok``; ``held`` (waiting for a repair); ``missing`` (this device was never given it); ``unreadable`` (for good);
+    ``deleted`` (by its author or a moderator, or by this user for themself).
     """
 
     message_id: str

@@ -65,6 +65,16 @@ class Receiver:
         async with self._lock:
             await self._reopen(wanted)
 
+    async def delete(self, message_id: str) -> None:
+        """The server says that a message was deleted: what it said is forgotten, or never told if it opens later."""
+        async with self._lock:
+            with self._context.journal.transaction() as entries:
+                entries.release(message_id)
+                message = entries.message(message_id)
+                if message is not None:
+                    message.content, message.state = None, "deleted"
+                    entries.put_message(message)
+
     async def _handle(self, frame: Json) -> None:
         payload, event_id = frame.get("payload"), frame["id"]
         with self._context.journal.transaction() as entries:
@@ -232,10 +242,10 @@ class Receiver:
             entries.release(frame["id"])
             if digest is not None:
                 entries.forget_plaintext(digest)
-            if entries.knows_content(content):
+            before = entries.message(message.message_id)
+            if entries.knows_content(content) or (before is not None and before.state == "deleted"):
                 entries.mark_handled(frame["id"])
                 return None
-            before = entries.message(message.message_id)
             message.healed = before is not None and before.state != "ok"
             entries.put_message(message)
             entries.keep(f"encrypted/{message.room_id}", True)

@@ -126,22 +126,20 @@ class Repair:
         except E2EEError:
             return
         with self._context.journal.transaction() as entries:
-            sent = entries.sent()
-        first = sent.get(digest)
+            first = entries.sent().get(digest)
         if first is None or [sender.user, sender.device] not in first["to"]:
             return
-        again = [
-            row
-            for row in sent.values()
-            if row["to"] == [[sender.user, sender.device]] and row["order"] >= first["order"]
-        ]
-        again.sort(key=lambda row: int(row["order"]))
-        self._context.background(self._start_over(sender, again[:AT_ONCE]), "An answer to a request to send again")
+        self._context.background(self._start_over(sender, first["order"]), "An answer to a request to send again")
 
-    async def _start_over(self, address: Address, rows: Iterable[Json]) -> None:
+    async def _start_over(self, address: Address, order: int) -> None:
         bundles = await self._directory.claim(address.user, address.device)
         process_prekey_bundle(self._context.store, address, bundles[address.device])
-        for row in rows:
+        # Only now: what was written while the bundle was claimed was for the old session, too.
+        with self._context.journal.transaction() as entries:
+            sent = list(entries.sent().values())
+        rows = [row for row in sent if row["to"] == [[address.user, address.device]] and row["order"] >= order]
+        rows.sort(key=lambda row: int(row["order"]))
+        for row in rows[:AT_ONCE]:
             await self._send_again(address, row)
 
     async def _send_again(self, address: Address, row: Json) -> None:
@@ -151,6 +149,9 @@ class Repair:
         else:
             plaintext = control("resend", content=said)
             if "kind" in said and (message_id := self._message_id(said)) is not None:
+                message = self._context.journal.message(message_id)
+                if message is not None and message.state == "deleted":
+                    return
                 plaintext["message_id"] = message_id
         if said.get("control") == "account":
             return  # it holds the account key, and was meant for the moment of linking alone

@@ -32,7 +32,7 @@ def shown(messages: Iterable[Message]) -> list[Shown]:
     for message in messages:
         content = message.content
         if content is None:
-            entries.append(Shown(message))
+            entries.append(Shown(message, deleted=message.state == "deleted"))
         elif content["kind"] == "text":
             entry = Shown(message, content["text"], content.get("attachments", []))
             if "reply_to" in content:

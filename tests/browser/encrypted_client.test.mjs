@@ -285,7 +285,7 @@ test("a message that was deleted while it could not be opened stays deleted", as
     for (const table of ["session", "active", "archived"]) for (const [key] of await tx.scan(table)) tx.delete(table, key);
   });
   const { place } = await anna.say("direct", "held");
-  bob.emit("message_delete", { message_id: place.id, scope: "all" });
+  bob.emit("message_delete", { message_id: place.id, scope: "everyone" });
   await world.waiting;
   await new Promise((resolve) => setTimeout(resolve, 50));
   await world.waiting;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from mana_e2ee.client import Message
 from mana_e2ee.core import tables
 from tests.e2ee_client.people import Person, World, lose, one_without_a_session
 
@@ -30,6 +33,66 @@ async def test_a_message_without_its_session_heals_and_takes_its_place(world: Wo
     ]
     assert len(bob.find("two")) == 1
     await bob.until(lambda: not _held(bob))
+
+
+async def test_a_message_that_was_deleted_while_it_did_not_open_is_never_told(world: World) -> None:
+    ada, bob, room = await one_without_a_session(world)
+    may_answer = _held_back(ada)
+    sent = await ada.send(room, "two")
+    await bob.until(lambda: sent.message_id in _held(bob))
+    frame = _held(bob)[sent.message_id]["frame"]
+    await ada.delete(sent)
+    await bob.until(lambda: sent.message_id not in _held(bob))
+    may_answer.set()
+    await bob.receiver.take_again(frame, sent.content)  # as a resend that was on its way brings it
+    await ada.send(room, "three")
+    await bob.hear("three")
+    assert not bob.find("two")
+    assert [(one.text, one.deleted) for one in bob.timeline(room)][-2:] == [(None, True), ("three", False)]
+
+
+async def test_what_is_sent_while_a_session_starts_over_is_sent_again_as_well(world: World) -> None:
+    ada, bob, room = await one_without_a_session(world)
+    may_answer = _held_back(ada)
+    sent = [await ada.send(room, text) for text in ("two", "three")]
+    await bob.until(lambda: sent[1].message_id in _held(bob))
+    sent.append(await ada.send(room, "four"))
+    await bob.until(lambda: sent[2].message_id in _held(bob))
+    may_answer.set()
+    for text in ("two", "three", "four"):
+        await bob.hear(text)
+
+
+async def test_what_a_moderator_deletes_is_forgotten(world: World) -> None:
+    ada, bob = await world.person(), await world.person()
+    room = await ada.group(bob)
+    sent = await bob.send(room, "something rude")
+    await ada.hear("something rude")
+    await ada.mana.request("message_delete", message_id=sent.message_id, scope="everyone")
+    for person in (ada, bob):
+        await person.until(lambda person=person: person.messages(room)[-1].state == "deleted")
+        assert [(one.text, one.deleted) for one in person.timeline(room)] == [(None, True)]
+        assert "rude" not in json.dumps(person.backups.export(1_000_000))
+    known = {"v": 1, "user": ada.id, "logs": {}, "messages": [_row(sent)]}
+    assert ada.backups.take_in(known) == 0, "nor does it come back from an older backup"
+
+
+def _held_back(person: Person) -> asyncio.Event:
+    """Lets someone answer requests to send again only after the event."""
+    event = asyncio.Event()
+    answer = person.repair._start_over
+
+    async def later(*args: Any) -> None:
+        await event.wait()
+        await answer(*args)
+
+    person.repair._start_over = later  # type: ignore[method-assign]
+    return event
+
+
+def _row(message: Message) -> dict[str, Any]:
+    """What a backup holds of a message."""
+    return {name: getattr(message, name) for name in ("message_id", "sequence", "index", "timestamp", "content")}
 
 
 def _held(person: Person) -> dict[str, Any]:

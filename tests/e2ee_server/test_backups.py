@@ -43,6 +43,18 @@ def test_a_backup_in_the_clear_or_beside_something_else_is_refused(account: Call
     assert ada.http.get("/api/e2ee/backup").status_code == 404
 
 
+def test_writing_backups_is_limited() -> None:
+    with databases.fresh("sqlite") as url, serving(url, MANA_E2EE_BACKUP_RATE="2/hour") as server:
+        ada, bob = Account(server), Account(server)
+        sealed = b64(Backup.seal(RecoveryKey.generate(), b"history"))
+        assert [ada.http.put("/api/e2ee/backup", json={"backup": sealed}).status_code for _ in range(2)] == [200, 200]
+        answer = ada.http.put("/api/e2ee/backup", json={"backup": sealed})
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert answer.json()["retry_after"] > 0
+        assert ada.get("e2ee/backup")["backup"] == sealed, "it may be read all the same"
+        assert bob.http.put("/api/e2ee/backup", json={"backup": sealed}).status_code == 200
+
+
 def test_the_quota_holds_and_backups_can_be_switched_off() -> None:
     for quota, small, large in ((400, 200, 413), (0, 400, 400)):
         with databases.fresh("sqlite") as url, serving(url, MANA_E2EE_BACKUP_BYTES=str(quota)) as server:

@@ -150,6 +150,23 @@ def test_a_room_that_everybody_has_left_goes(ann: Any) -> None:
     assert Room.objects.get().deleted_at is not None
 
 
+def test_retention_does_not_hasten_the_end_of_a_room_that_everybody_has_left(ann: Any) -> None:
+    room = services.create_room(ann).room
+    services.send(room, ann, "x")
+    services.update_room(room.key, ann, retention_days=7)
+    services.leave(room.key, ann)
+    _aged(Room.objects.all(), created_at=timedelta(days=31))
+    _aged(Message.objects.all(), created_at=timedelta(days=8))
+    with override_settings(MANA={"EMPTY_ROOM_DAYS": 30}):
+        assert "3 to remove" in _prune(dry_run=True)
+        _prune()
+        assert Room.objects.get().deleted_at is None
+        assert Message.objects.get().index == Room.objects.get().last_index
+        _aged(Message.objects.all(), created_at=timedelta(days=31))
+        _prune()
+    assert Room.objects.get().deleted_at is not None
+
+
 def test_a_quota_bounds_the_files_of_a_user(ann: Any) -> None:
     from mana.protocol import ErrorCode, ManaError
 

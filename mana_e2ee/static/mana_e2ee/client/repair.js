@@ -73,10 +73,11 @@ export class Repair {
   async answer(sender, bytes) {
     const { store, vault } = this.#context;
     const hash = hex(await answerRetry(store, sender, RetryRequest.fromBytes(bytes)));
-    const rows = (await vault.scan("sent", `${sender.key}/`)).map(([, row]) => row);
-    const first = rows.findIndex((row) => row.hash === hash);
+    const sent = async () => (await vault.scan("sent", `${sender.key}/`)).map(([, row]) => row);
+    const first = (await sent()).findIndex((row) => row.hash === hash);
     if (first < 0) return;
     await this.#directory.sessions([sender], { anew: true });
+    const rows = await sent(); // only now: what was written meanwhile was for the old session, too
     for (const row of rows.slice(first, first + RESENT_AT_MOST)) await this.#resend(sender, row);
   }
 
