@@ -12,11 +12,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support import freezing
 from tests.support.server import free_port
 from tests.support.services import require
 
@@ -58,27 +59,25 @@ class Instance:
 
     def kill(self) -> None:
         """kill -9."""
-        self._signal(signal.SIGKILL)
         if self._process is not None:
+            self._process.kill()
             self._process.wait(30)
             self._process = None
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay, answers do not come."""
-        self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            freezing.freeze(self._process.pid)
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self._signal(signal.SIGCONT)
+        if self._process is not None:
+            freezing.thaw(self._process.pid)
 
     def close(self) -> None:
         """Ends it and removes its files."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            os.kill(self._process.pid, number)
 
 
 class Redis(Instance):
@@ -146,18 +145,18 @@ class Postgres(Instance):
     def freeze(self) -> None:
         """SIGSTOP of the server and of the processes that serve its connections."""
         super().freeze()
-        self._signal_children(signal.SIGSTOP)
+        self._for_children(freezing.freeze)
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self._signal_children(signal.SIGCONT)
+        self._for_children(freezing.thaw)
         super().thaw()
 
-    def _signal_children(self, number: int) -> None:
+    def _for_children(self, do: Callable[[int], None]) -> None:
         if self._process is not None:
             for pid in _children(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+                    do(pid)
 
     def kill(self) -> None:
         """Immediate shutdown: what a power cut leaves, but no orphaned processes."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from tests.support import freezing
 from tests.support.databases import ROOT
 
 COMMANDS = {
@@ -120,12 +121,12 @@ class Server:
     def freeze(self) -> None:
         """SIGSTOP."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freezing.freeze(self.process.pid)
 
     def thaw(self) -> None:
         """SIGCONT."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        freezing.thaw(self.process.pid)
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""

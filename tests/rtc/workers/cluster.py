@@ -20,7 +20,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from mana_rtc.callbot import CallBot
 from mana_rtc.sfu.backend import TrackInfo
 from tests.rtc.bots import PacketTrack
-from tests.support import databases
+from tests.support import databases, freezing
 from tests.support.client import Account
 from tests.support.databases import ROOT
 from tests.support.server import Server, free_port, serving
@@ -85,6 +85,16 @@ class Worker:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        assert self.process is not None
+        freezing.freeze(self.process.pid)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        freezing.thaw(self.process.pid)
+
     def kill(self) -> None:
         """kill -9."""
         self.send(signal.SIGKILL)
@@ -100,7 +110,7 @@ class Worker:
     def stop(self) -> None:
         """Sees to its end."""
         if self.process is not None and self.process.poll() is None:
-            self.send(signal.SIGCONT)
+            self.thaw()
             try:
                 self.terminate()
             except subprocess.TimeoutExpired:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -127,12 +126,12 @@ async def test_a_worker_that_is_told_to_end_gives_its_calls_away(
 async def test_a_worker_that_hung_has_no_call_any_more(call: tuple[Cluster, str, str, list[Listener]]) -> None:
     cluster, room, _, listeners = call
     hung = await asyncio.to_thread(worker_of, cluster, room)
-    hung.send(signal.SIGSTOP)
+    hung.freeze()
     try:
         await until(lambda: all(one.bot.joins == 2 for one in listeners), "all have joined anew")
         await all_hear_all(*listeners)
     finally:
-        hung.send(signal.SIGCONT)
+        hung.thaw()
     await until(lambda: "A room has moved to another worker" in hung.log, "it lets go")
     await all_hear_all(*listeners)
     assert [one.bot.joins for one in listeners] == [2, 2, 2]
