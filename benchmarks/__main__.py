@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only fanout,stored,cluster,memory,latency] [--write]``."""
+"""``python -m benchmarks [--quick] [--only fanout,stored,cluster,memory,latency,storm] [--write]``."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Row:
             ratio,
             _number(per_cpu) if per_cpu is not None else "",
             cpu_ratio,
-            f"{self.value('server_cpu'):.0%} / {self.value('load_cpu'):.0%}" if self.cpu_key else "",
+            f"{self.value('server_cpu'):.0%} / {self.value('load_cpu'):.0%}" if "server_cpu" in self.rounds[0] else "",
             self.goal,
         ]
 

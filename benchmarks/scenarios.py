@@ -31,6 +31,8 @@ LAYERS = {
 CLUSTER_GOALS = {"Redis": ">= 0.8x per CPU s", "NATS": ">= 0.8x per CPU s"}
 #: Clients that are connected before memory is first read, clients that are then added, and people in a room.
 WARM_CLIENTS, IDLE_CLIENTS, IDLE_ROOM = 100, 1000, 10
+#: Clients of the storm, people in each of their rooms, and messages that each has missed.
+STORM_CLIENTS, STORM_ROOM, BEHIND = 2000, 10, 20
 
 
 @dataclass(frozen=True)
@@ -188,12 +190,34 @@ def latency(plan: Plan) -> Iterator[Row]:
                 )
 
 
+def storm(plan: Plan) -> Iterator[Row]:
+    """Everybody comes back to a server that has just started, and each asks for the messages that they have missed."""
+    what = f"storm of {STORM_CLIENTS:,}, each {BEHIND} messages behind"
+    for name, temporary in DATABASES.items():
+        try:
+            with temporary() as database:
+                servers.manage(MANA, database.url, "migrate", "--verbosity", "0")
+                rooms = servers.populate(MANA, database.url, [STORM_ROOM] * (STORM_CLIENTS // STORM_ROOM), BEHIND)
+                options = {"cursor": rooms[0]["cursor"], "behind": BEHIND}
+                for software in ("daphne", "uvicorn"):
+                    label = f"mana, {software}, {database.version}"
+                    row = Row(what, label, "s", key="seconds", cpu_key=None, goal="<= 10 s")
+                    for number in range(plan.rounds):
+                        plan.say(f"{what}: {label}, round {number + 1} of {plan.rounds}")
+                        with servers.serve(MANA, software, database.url) as server:
+                            row.rounds.append(servers.load(server, "storm", "mana-typing", rooms, options=options))
+                    yield row
+        except Unavailable as reason:
+            plan.say(f"{name} is skipped: {reason}")
+
+
 SCENARIOS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "fanout": fanout,
     "stored": stored,
     "cluster": cluster,
     "memory": memory,
     "latency": latency,
+    "storm": storm,
 }
 
 

@@ -137,9 +137,10 @@ def manage(project: Project, database_url: str, *arguments: str) -> None:
     _run(["-m", "django", *arguments], project.environment(database_url), "")
 
 
-def populate(project: Project, database_url: str, sizes: list[int]) -> list[dict[str, Any]]:
+def populate(project: Project, database_url: str, sizes: list[int], messages: int = 0) -> list[dict[str, Any]]:
     """Makes rooms of the given sizes; each with its key and its members' tokens."""
-    written = _run(["-m", "benchmarks.populate"], project.environment(database_url), json.dumps(sizes))
+    given = {"sizes": sizes, "messages": messages}
+    written = _run(["-m", "benchmarks.populate"], project.environment(database_url), json.dumps(given))
     rooms: list[dict[str, Any]] = json.loads(written)
     return rooms
 

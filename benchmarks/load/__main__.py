@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.load import measures, verify
 from benchmarks.load.dialects import DIALECTS
 from benchmarks.load.fleet import Fleet
+from benchmarks.load.storm import storm
 from benchmarks.load.window import Window
 
 
@@ -19,6 +20,10 @@ def main() -> None:
     spec: dict[str, Any] = json.loads(sys.stdin.readline())
     if spec["core"] is not None:
         os.sched_setaffinity(0, {spec["core"]})
+    if spec["load"] == "storm":
+        dialect, people = DIALECTS[spec["dialect"]], measures.seats(spec["rooms"])
+        json.dump(storm(dialect, spec["ports"], spec["pids"], people, **spec["options"]), sys.stdout)
+        return
     fleet = Fleet(DIALECTS[spec["dialect"]], spec["ports"], measures.seats(spec["rooms"]))
     try:
         fleet.settle()
