@@ -77,6 +77,7 @@ class _NatsLink(Link):
                 self._confirmed.clear()
                 self._channels.clear()
                 self._topics.clear()
+                self._listeners.clear()
                 self._pulled.clear()
                 self._client = await self._connect()
             if self._keeper is None:
@@ -95,7 +96,7 @@ class _NatsLink(Link):
         """See ``Link``."""
 
         async def take(message: Msg) -> None:
-            self.deliver(topic, message.data)
+            self.take(topic, message.data)
 
         await self._subscribe(topic, "", take)
 

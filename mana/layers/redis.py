@@ -266,7 +266,7 @@ class _RedisLink(Link):
         kind, topic, data = response
         if kind == b"message":
             if not data.startswith(self._origin):
-                self.deliver(topic.decode(), data[ORIGIN_BYTES:])
+                self.take(topic.decode(), data[ORIGIN_BYTES:])
                 return
             self._echoed = asyncio.get_running_loop().time()
             if topic == self._pulse:

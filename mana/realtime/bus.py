@@ -119,7 +119,10 @@ class LayerBus:
         try:
             if self._channel:
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._layer.group_discard(GROUP, self._channel)
+                    if isinstance(self._layer, TopicChannelLayer):
+                        await self._layer.group_unlisten(GROUP, self._take)
+                    else:
+                        await self._layer.group_discard(GROUP, self._channel)
             if hasattr(self._layer, "close_pools"):
                 await self._layer.close_pools()
         except Exception as error:
@@ -140,11 +143,23 @@ class LayerBus:
     async def _join(self) -> None:
         # With the same prefix as everybody else's in this process: channels_redis reads one prefix at a time, and would
         # leave ours unread for as long as nothing comes for the project's own consumers.
-        channel = await self._layer.new_channel()
+        channel = self._channel or await self._layer.new_channel()
         if isinstance(self._layer, TopicChannelLayer):
             await self._layer.on_reconnect(self._hub.repair)
-        await self._layer.group_add(GROUP, channel)
+            await self._layer.group_listen(GROUP, self._take)
+        else:
+            await self._layer.group_add(GROUP, channel)
         self._channel = channel
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """A message of the layer's, of whatever sender."""
+        try:
+            if message.get("type") == MESSAGE_TYPE and message.get("node") != self._hub.node_id:
+                announcements = unpack(message["data"])
+                counters.received += len(announcements)
+                self._hub.receive_from_others(announcements)
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            logger.warning("A message on the channel layer was not understood: %s", error)
 
     async def _receive(self) -> None:
         pause = 0.1
@@ -153,14 +168,11 @@ class LayerBus:
                 if not self._channel:
                     await self._join()
                     self._hub.repair()
+                if isinstance(self._layer, TopicChannelLayer):
+                    return  # it calls _take(), and connects again by itself
                 message = await self._layer.receive(self._channel)
                 pause = 0.1
-                if message.get("type") == MESSAGE_TYPE and message.get("node") != self._hub.node_id:
-                    announcements = unpack(message["data"])
-                    counters.received += len(announcements)
-                    self._hub.receive(announcements)
-            except (msgspec.DecodeError, KeyError, TypeError) as error:
-                logger.warning("A message on the channel layer was not understood: %s", error)
+                self._take(message)
             except Exception as error:
                 logger.warning("The channel layer does not deliver, another try in %.1f s: %s", pause, error)
                 self._channel = ""
@@ -187,7 +199,7 @@ class LayerBus:
 
     async def _send(self, message: dict[str, Any]) -> None:
         if isinstance(self._layer, TopicChannelLayer):
-            await self._layer.group_send(GROUP, message, but=self._channel)
+            await self._layer.group_tell(GROUP, message)
         else:
             await self._layer.group_send(GROUP, message)
 
@@ -200,7 +212,7 @@ class LayerBus:
             try:
                 if self._channel:
                     async with asyncio.timeout(SEND_TIMEOUT):
-                        await self._layer.group_add(GROUP, self._channel)
+                        await self._join()
             except Exception as error:
                 logger.warning("The channel layer's group was not renewed: %s", error)
             await asyncio.sleep(RENEWAL_PAUSE)

@@ -131,6 +131,7 @@ class Hub:
         await self.presence.stop()
         await self.hooks.stop()
         self.flush()
+        self._tell()
         await self.bus.stop()
         await asyncio.to_thread(self.database.close)
         if not self.draining:  # then it stays, to turn new sockets away
@@ -243,6 +244,11 @@ class Hub:
         if self._held and self._next:
             self._expect_gap()
 
+    def receive_from_others(self, announcements: list[Announcement]) -> None:
+        """``receive`` for what another node tells: it has waited there already."""
+        self.receive(announcements)
+        self._pace.hurry()
+
     def _drain_held(self) -> None:
         while (announcement := self._held.pop(self._next, None)) is not None:
             self._apply(announcement)
@@ -341,9 +347,9 @@ class Hub:
         """Sends what this tick brought to every session that it concerns, and to the other nodes."""
         self._pace.hold()  # what is enqueued from here on leaves in this very flush
         begun = perf_counter()
-        if self._outgoing:
-            outgoing, self._outgoing = self._outgoing, []
-            self.bus.publish(outgoing)
+        tells = bool(self._outgoing) and not self._pace.is_resting
+        if tells:
+            self._tell()
         while self._dirty_rooms or self._dirty_sessions:
             rooms, self._dirty_rooms = self._dirty_rooms, []
             for room in rooms:
@@ -360,11 +366,17 @@ class Hub:
                     logger.exception("A session could not be written to; the others go on.")
                     session.close(CloseCode.GOING_AWAY)
         took = perf_counter() - begun
-        self._pace.done(took)
+        self._pace.done(took, told=tells)
+        if self._outgoing:
+            self._pace.ask()
         counters.flushes += 1
         counters.flush_seconds += took
         if tracing.tracer is not None:
             tracing.tracer.delivered()
+
+    def _tell(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self.bus.publish(outgoing)
 
     # -- Repair ------------------------------------------------------------------------------------------------------
 

@@ -228,6 +228,47 @@ async def test_a_ping_comes_back(layer: TopicChannelLayer) -> None:
     await layer.ping()
 
 
+# Listeners
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+async def test_a_listener_hears_what_other_processes_send_to_a_group_and_nothing_of_its_own(kind: str) -> None:
+    services.require(kind)
+    here, there = _layer(kind, services.URLS[kind]), _layer(kind, services.URLS[kind])
+    people = f"people-{uuid4().hex}"
+    heard: list[int] = []
+    all_heard = asyncio.Event()
+
+    def listen(message: dict[str, Any]) -> None:
+        if message["number"] == 0:
+            raise ValueError("A listener may fail.")
+        heard.append(message["number"])
+        all_heard.set()
+
+    channel = await here.new_channel()
+    await here.group_add(people, channel)
+    for _ in range(2):
+        await here.group_listen(people, listen)
+    await here.group_tell(people, {"number": 1})
+    await there.group_send(people, {"number": 0})
+    await there.group_tell(people, {"number": 2})
+    await asyncio.wait_for(all_heard.wait(), 10)
+    assert heard == [2]
+    assert [await _waiting(here, channel) for _ in range(2)] == [{"number": 0}, {"number": 2}]
+    await here.group_discard(people, channel)
+    all_heard.clear()
+    await there.group_send(people, {"number": 3})
+    await asyncio.wait_for(all_heard.wait(), 10)
+    await here.group_unlisten(people, listen)
+    await there.group_send(people, {"number": 4})
+    await here.ping()
+    await there.ping()
+    await here.ping()
+    assert heard == [2, 3]
+    for layer in (here, there):
+        await layer.close_pools()
+
+
 # A server that goes away
 
 

@@ -55,7 +55,7 @@ class FakeHub:
     def repair(self) -> None:
         self.repaired.set()
 
-    def receive(self, announcements: list[Announcement]) -> None: ...
+    def receive_from_others(self, announcements: list[Announcement]) -> None: ...
 
 
 async def test_a_layer_that_comes_back_has_the_hub_read_what_it_missed() -> None:

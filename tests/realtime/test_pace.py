@@ -1,79 +1,142 @@
-"""When a node sends: at once after a silence, together under load, and never later than it says."""
+"""When a hub sends: at the end of a turn; in a cluster, under load, at the end of a rest; at once what others tell."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mana.realtime import pace
-from mana.realtime.announcements import Announcement
-from mana.realtime.hub import Hub
 from mana.realtime.pace import Pace
 
 
 class Clock:
-    """A loop whose time the test sets."""
+    """An event loop's clock and calls, as far as a pace needs them."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.due: list[float] = []
+        self.calls: list[tuple[float, Call]] = []
 
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, call: Any) -> None:
-        self.due.append(self.now)
+    def call_at(self, when: float, function: Callable[[], None]) -> Call:
+        call = Call(function)
+        self.calls.append((when, call))
+        return call
 
-    def call_at(self, when: float, call: Any) -> None:
-        self.due.append(when)
+    def call_soon(self, function: Callable[[], None]) -> Call:
+        return self.call_at(self.now, function)
 
-
-def paced(*, rests: bool = True) -> tuple[Clock, Pace]:
-    clock = Clock()
-    return clock, Pace(clock, lambda: None, rests=rests)  # type: ignore[arg-type]
-
-
-def test_after_a_silence_what_comes_leaves_at_once() -> None:
-    clock, made = paced()
-    made.ask()
-    assert clock.due == [100.0]
-    made.done(0.0005)
-    clock.now += 0.01
-    made.ask()
-    assert clock.due == [100.0, 100.01]
+    def go_on(self, seconds: float = 0.0) -> None:
+        """Lets time pass, and runs what is due."""
+        self.now += seconds
+        due = [call for when, call in self.calls if when <= self.now]
+        self.calls = [(when, call) for when, call in self.calls if when > self.now]
+        for call in due:
+            if not call.is_cancelled:
+                call.function()
 
 
-def test_what_comes_while_a_node_rests_leaves_together_after_it() -> None:
-    clock, made = paced()
-    made.done(0.0005)
-    for _ in range(3):
-        clock.now += 0.0001
-        made.ask()
-    assert clock.due == [100.0 + 0.0005 * pace.REST]
+class Call:
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
-def test_nobody_waits_longer_for_a_slow_turn() -> None:
-    clock, made = paced()
-    made.done(1.0)
-    made.ask()
-    assert clock.due == [100.0 + pace.LONGEST_REST]
+class Node:
+    """A hub that takes a millisecond for a flush, and tells others each time."""
+
+    def __init__(self, *, rests: bool = True) -> None:
+        self.clock = Clock()
+        self.flushes: list[float] = []
+        loop: Any = self.clock
+        self.pace = Pace(loop, self.flush, rests=rests)
+
+    def flush(self) -> None:
+        tells = not self.pace.is_resting
+        self.pace.hold()
+        self.flushes.append(self.clock.now)
+        self.clock.now += 0.001
+        self.pace.done(0.001, told=tells)
+
+
+def test_what_is_asked_for_in_a_turn_is_done_once_at_its_end() -> None:
+    node = Node()
+    node.pace.ask()
+    node.pace.ask()
+    assert not node.flushes
+    node.clock.go_on()
+    assert node.flushes == [100.0]
+    node.clock.go_on(1)
+    assert len(node.flushes) == 1
 
 
 def test_a_process_alone_does_not_rest() -> None:
-    clock, made = paced(rests=False)
-    made.done(1.0)
-    made.ask()
-    assert clock.due == [100.0]
+    node = Node(rests=False)
+    for _ in range(2):
+        node.pace.ask()
+        node.clock.go_on()
+    assert len(node.flushes) == 2
 
 
-async def test_what_a_tick_brings_is_one_publish(monkeypatch: Any) -> None:
-    published: list[list[Announcement]] = []
-    hub = Hub()
-    monkeypatch.setattr(hub.bus, "publish", published.append)
-    try:
-        for number in range(3):
-            hub.announce([Announcement(0, f"room-{number}", "{}")])
-        await asyncio.sleep(0)
-        assert [len(batch) for batch in published] == [3]
-    finally:
-        hub.database.close()
+def test_after_it_has_told_others_a_node_rests_some_times_as_long_as_it_worked() -> None:
+    node = Node()
+    node.pace.ask()
+    node.clock.go_on()
+    node.pace.ask()
+    node.clock.go_on(0.9 * pace.REST * 0.001)
+    assert len(node.flushes) == 1
+    node.clock.go_on(0.2 * pace.REST * 0.001)
+    assert len(node.flushes) == 2
+
+
+def test_a_rest_is_never_longer_than_the_longest() -> None:
+    node = Node()
+    node.pace.done(10.0, told=True)
+    node.pace.ask()
+    node.clock.go_on(1.01 * pace.LONGEST_REST)
+    assert len(node.flushes) == 1
+
+
+def test_what_another_node_tells_does_not_wait_for_the_end_of_a_rest() -> None:
+    node = Node()
+    node.pace.ask()
+    node.clock.go_on()
+    node.pace.ask()
+    node.pace.hurry()
+    node.clock.go_on(0.001)  # as long as the last turn took
+    assert len(node.flushes) == 2
+    assert node.pace.is_resting, "what it has to tell itself waits on"
+    node.clock.go_on(1)
+    assert len(node.flushes) == 2, "the call at the end of the rest was for what is done"
+
+
+def test_to_hurry_where_nothing_waits_does_nothing() -> None:
+    node = Node()
+    node.pace.hurry()
+    node.clock.go_on(1)
+    assert not node.flushes
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_it_does_as_much_in_a_real_loop(rests: bool) -> None:
+    loop = asyncio.get_running_loop()
+    flushed = asyncio.Event()
+    made: list[Pace] = []
+
+    def flush() -> None:
+        made[0].hold()
+        made[0].done(0.001, told=True)
+        flushed.set()
+
+    made.append(Pace(loop, flush, rests=rests))
+    for _ in range(3):
+        flushed.clear()
+        made[0].ask()
+        await asyncio.wait_for(flushed.wait(), 5)
