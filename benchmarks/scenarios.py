@@ -103,8 +103,8 @@ def stored(plan: Plan) -> Iterator[Row]:
 
 def cluster(plan: Plan) -> Iterator[Row]:
     """What a second node costs, over each layer that is there, against one node: a room of 100, half on each of two,
-    one of whom sends, with little or much on its way; a room of 500; and rooms of two, one on each node, in which all
-    send."""
+    one of whom sends, with little or much on its way; a room of 500, likewise; and rooms of two, one on each node, in
+    which all send."""
     layers = {name: url for name, url in LAYERS.items() if _listens(url)}
     for name in LAYERS.keys() - layers.keys():
         plan.say(f"{name} is skipped: nothing listens on {LAYERS[name]}")
@@ -131,6 +131,7 @@ def cluster(plan: Plan) -> Iterator[Row]:
             (f"1 room of {CROWD}, 8 outstanding", "one_sender", crowd, 8),
             (f"1 room of {CROWD}, 64 outstanding", "one_sender", crowd, 64),
             (f"1 room of {HALL:,}, 8 outstanding", "one_sender", hall, 8),
+            (f"1 room of {HALL:,}, 64 outstanding", "one_sender", hall, 64),
             (f"{PAIRS} rooms of 2, all send", "everybody", pairs, 1),
         ):
             goals = tuple(CLUSTER_GOALS.get(name, "") if load == "one_sender" else "" for name in layers)

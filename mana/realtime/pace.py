@@ -16,7 +16,7 @@ from collections.abc import Callable
 #: other node within the rest, and goes on as one; with 2, half of it did (``python -m benchmarks --only cluster``).
 REST = 4.0
 #: Seconds that a message waits for the end of a rest, at the most.
-LONGEST_REST = 0.005
+LONGEST_REST = 0.008
 
 
 class Pace:
