@@ -1,4 +1,8 @@
-"""A reconnect storm: everybody comes back in the same moment, and asks for what was said meanwhile."""
+"""A reconnect storm: everybody comes back within a second, and asks for what was said meanwhile.
+
+Whoever is turned away or dropped tries again, as the clients that ship do: daphne ends what has not shaken hands after
+five seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import select
 import socket
 import time
@@ -17,6 +22,8 @@ from benchmarks.load.window import cpu_seconds
 
 #: Seconds after which the storm must be over.
 PATIENCE = 120.0
+#: Seconds within which everybody comes, and within which those come again who were dropped.
+SPREAD = 1.0
 
 
 class _Comer:
@@ -24,10 +31,8 @@ class _Comer:
 
     def __init__(self, seat: Seat, port: int, dialect: Dialect, cursor: int) -> None:
         path, headers = dialect.request(seat, port)
+        self._port = port
         self.socket = socket.socket()
-        self.socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            self.socket.connect(("127.0.0.1", port))
         lines = [
             f"GET {path} HTTP/1.1",
             f"Host: 127.0.0.1:{port}",
@@ -43,18 +48,33 @@ class _Comer:
         self._is_upgraded = False
         self.got: list[tuple[str, int]] = []
         self.is_done = False
+        #: When to connect, by the monotonic clock.
+        self.comes = time.monotonic() + random.uniform(0, SPREAD)
+
+    def connect(self) -> None:
+        """Begins to connect, from the start."""
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self._rest, self._is_upgraded, self.got = b"", False, []
+        with contextlib.suppress(BlockingIOError):
+            self.socket.connect(("127.0.0.1", self._port))
+
+    def drop(self) -> None:
+        """The connection was lost; another one follows."""
+        self.socket.close()
+        self.comes = time.monotonic() + random.uniform(0, SPREAD)
 
     def begin(self) -> None:
-        """The connection stands."""
+        """The connection stands. Raises ``OSError`` if it does not."""
         error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            raise websocket.Refused(os.strerror(error))
+            raise OSError(error, os.strerror(error))
         self.socket.send(self._hello)
 
     def take(self, data: bytes) -> None:
         """Bytes of the server's."""
         if not data:
-            raise websocket.Refused("the server closed a connection")
+            raise ConnectionResetError("the server closed a connection")
         data = self._rest + data
         if not self._is_upgraded:
             head, found, data = data.partition(b"\r\n\r\n")
@@ -100,21 +120,33 @@ def storm(
     server, own, began = sum(map(cpu_seconds, pids)), time.process_time(), time.monotonic()
     poll = select.epoll()
     comers = [_Comer(seat, port, dialect, cursor) for seat, port in people]
-    by_fd = {comer.socket.fileno(): comer for comer in comers}
-    for fd in by_fd:
-        poll.register(fd, select.EPOLLOUT)
-    missing = len(comers)
+    coming, by_fd = comers, {}
+    missing, dropped = len(comers), 0
     while missing:
-        if time.monotonic() - began > PATIENCE:
+        now = time.monotonic()
+        if now - began > PATIENCE:
             raise websocket.Refused(f"{missing} of {len(comers)} have not synced after {PATIENCE:.0f} s")
-        for fd, event in poll.poll(1.0, 1024):
+        for comer in coming:
+            if comer.comes <= now:
+                comer.connect()
+                by_fd[comer.socket.fileno()] = comer
+                poll.register(comer.socket, select.EPOLLOUT)
+        coming = [comer for comer in coming if comer.comes > now]
+        for fd, event in poll.poll(0.01 if coming else 1.0, 1024):
             comer = by_fd[fd]
-            if event & select.EPOLLOUT:
-                comer.begin()
-                poll.modify(fd, select.EPOLLIN)
-                continue
             was_done = comer.is_done
-            comer.take(comer.socket.recv(websocket.READ_SIZE))
+            try:
+                if event & select.EPOLLOUT:
+                    comer.begin()
+                    poll.modify(fd, select.EPOLLIN)
+                else:
+                    comer.take(comer.socket.recv(websocket.READ_SIZE))
+            except OSError:
+                if was_done:
+                    raise websocket.Refused("the server dropped somebody who had synced") from None
+                comer.drop()  # which takes it out of the poll, too
+                coming.append(comer)
+                dropped += 1
             missing -= comer.is_done and not was_done
     elapsed = time.monotonic() - began
     used = sum(map(cpu_seconds, pids)) - server
@@ -129,4 +161,5 @@ def storm(
         "server_cpu": used / elapsed,
         "load_cpu": (time.process_time() - own) / elapsed,
         "per_second": len(comers) / elapsed,
+        "dropped": dropped,
     }

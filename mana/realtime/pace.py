@@ -4,7 +4,8 @@ What a turn of the event loop brings is one publish to the channel layer and one
 is; so the cost of a message is that of a turn divided by the messages in it. Two nodes that answer each other's every
 message make turns of one message each. A node that rests after it has told the others something, for some times as long
 as it has worked, takes in what comes meanwhile, and sends it as one. What others tell has been gathered there, and does
-not wait for the end of a rest here. A process alone has nobody to wait for, and sends at the end of each turn.
+not wait for the end of a rest here, but as long as the last turn took: many nodes that tell at different moments don't
+have this one do nothing else. A process alone has nobody to wait for, and sends at the end of each turn.
 """
 
 from __future__ import annotations
@@ -42,17 +43,14 @@ class Pace:
         """Has ``flush`` called: at the end of this turn of the event loop, or of the rest. Repeated calls are one."""
         if self._waiting is not None or self._is_flushing:
             return
-        if self.is_resting:
-            self._waiting = self._loop.call_at(self._next, self._flush)
+        when = max(self._next, self._soonest)
+        if self._rests and self._loop.time() < when:
+            self._waiting = self._loop.call_at(when, self._flush)
         else:
             self._waiting = self._loop.call_soon(self._flush)
 
     def hurry(self) -> None:
-        """Another node has told something: whoever waits here for the end of a rest waits no longer.
-
-        But not before as much time has passed as the last turn took, so that many nodes that tell at different moments
-        don't have this one do nothing else.
-        """
+        """Another node has told something: whoever waits here for the end of a rest waits no longer."""
         if self._waiting is not None and self.is_resting and self._soonest < self._next:
             self._waiting.cancel()
             self._waiting = self._loop.call_at(self._soonest, self._flush)

@@ -50,16 +50,17 @@ class Call:
 
 
 class Node:
-    """A hub that takes a millisecond for a flush, and tells others each time."""
+    """A hub that takes a millisecond for a flush, and tells others each time that it may, or never."""
 
-    def __init__(self, *, rests: bool = True) -> None:
+    def __init__(self, *, rests: bool = True, tells: bool = True) -> None:
+        self.tells = tells
         self.clock = Clock()
         self.flushes: list[float] = []
         loop: Any = self.clock
         self.pace = Pace(loop, self.flush, rests=rests)
 
     def flush(self) -> None:
-        tells = not self.pace.is_resting
+        tells = self.tells and not self.pace.is_resting
         self.pace.hold()
         self.flushes.append(self.clock.now)
         self.clock.now += 0.001
@@ -115,6 +116,18 @@ def test_what_another_node_tells_does_not_wait_for_the_end_of_a_rest() -> None:
     assert node.pace.is_resting, "what it has to tell itself waits on"
     node.clock.go_on(1)
     assert len(node.flushes) == 2, "the call at the end of the rest was for what is done"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_many_that_tell_at_different_moments_leave_a_node_half_of_its_time(tells: bool) -> None:
+    node = Node(tells=tells)
+    began = node.clock.now
+    for _ in range(200):
+        node.pace.ask()
+        node.pace.hurry()
+        node.clock.go_on(0.0001)
+    assert len(node.flushes) > 5
+    assert 0.001 * len(node.flushes) <= 0.55 * (node.clock.now - began)
 
 
 def test_to_hurry_where_nothing_waits_does_nothing() -> None:
