@@ -32,7 +32,7 @@ class _Comer:
     def __init__(self, seat: Seat, port: int, dialect: Dialect, cursor: int) -> None:
         path, headers = dialect.request(seat, port)
         self._port = port
-        self.socket = socket.socket()
+        self.socket: socket.socket
         lines = [
             f"GET {path} HTTP/1.1",
             f"Host: 127.0.0.1:{port}",
@@ -89,6 +89,8 @@ class _Comer:
         for opcode, start, end in frames:
             if opcode == websocket.CLOSE:
                 raise websocket.Refused(f"the server closed a socket: {data[start:end]!r}")
+            if opcode == websocket.PING:
+                self.socket.send(websocket.client_frame(data[start:end], websocket.PONG))
             if opcode == websocket.TEXT:
                 content = json.loads(data[start:end])
                 for frame in content if isinstance(content, list) else [content]:
@@ -121,11 +123,13 @@ def storm(
     poll = select.epoll()
     comers = [_Comer(seat, port, dialect, cursor) for seat, port in people]
     coming, by_fd = comers, {}
-    missing, dropped = len(comers), 0
+    missing, dropped, reason = len(comers), 0, ""
     while missing:
         now = time.monotonic()
         if now - began > PATIENCE:
-            raise websocket.Refused(f"{missing} of {len(comers)} have not synced after {PATIENCE:.0f} s")
+            raise websocket.Refused(
+                f"{missing} have not synced after {PATIENCE:.0f} s; {dropped} drops, last: {reason}"
+            )
         for comer in coming:
             if comer.comes <= now:
                 comer.connect()
@@ -141,9 +145,10 @@ def storm(
                     poll.modify(fd, select.EPOLLIN)
                 else:
                     comer.take(comer.socket.recv(websocket.READ_SIZE))
-            except OSError:
+            except (OSError, websocket.Refused) as error:
                 if was_done:
-                    raise websocket.Refused("the server dropped somebody who had synced") from None
+                    raise websocket.Refused(f"somebody who had synced was dropped: {error}") from None
+                reason = str(error)
                 comer.drop()  # which takes it out of the poll, too
                 coming.append(comer)
                 dropped += 1

@@ -73,15 +73,27 @@ class _NatsLink(Link):
             return
         async with self._lock:
             if self._client is None or self._client.is_closed:
-                self._subscriptions.clear()
-                self._confirmed.clear()
-                self._channels.clear()
-                self._topics.clear()
-                self._listeners.clear()
-                self._pulled.clear()
-                self._client = await self._connect()
+                again = self._client is not None
+                await self._begin()
+                if again:  # it closes for good when the server refuses it
+                    for tell in self.on_reconnect:
+                        tell()
             if self._keeper is None:
                 self._keeper = asyncio.create_task(self._keep(), name="mana-nats-keep")
+
+    async def _begin(self) -> None:
+        """A client, with the subscriptions of the one before."""
+        self._subscriptions.clear()
+        self._confirmed.clear()
+        client = self._client = await self._connect()
+        try:
+            for topic in list(self._channels):
+                await self.subscribe(topic)
+            for topic in list(self._pulled):
+                await self._read_shared(topic)
+        except BaseException:
+            await client.close()  # the next one who asks begins anew
+            raise
 
     @property
     def is_connected(self) -> bool:
@@ -117,13 +129,16 @@ class _NatsLink(Link):
 
     async def pull(self, topic: str) -> bytes:
         """See ``Link``."""
+        await self._read_shared(topic)
+        return await self._pulled[topic].get()
+
+    async def _read_shared(self, topic: str) -> None:
         pulled = self._pulled.setdefault(topic, asyncio.Queue(self._capacity))
 
         async def take(message: Msg) -> None:
             await pulled.put(message.data)
 
         await self._subscribe(topic, "receivers", take)
-        return await pulled.get()
 
     async def ping(self) -> None:
         """See ``Link``."""
@@ -175,13 +190,17 @@ class _NatsLink(Link):
         """Returns when the server has seen all that was sent. Raises ``TimeoutError`` after ``PATIENCE`` seconds.
 
         The client's own ``flush`` must not be given up: a PONG that comes for one that was ends its reader, and the
-        process is deaf until the next reconnect.
+        process is deaf until the next reconnect. Raises ``ConnectionError`` if there was one meanwhile.
         """
         task = asyncio.create_task(client.flush(timeout=NEVER), name="mana-nats-flush")
         self._round_trips.add(task)  # the event loop itself keeps only a weak reference
         task.add_done_callback(self._round_trips.discard)
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.shield(task)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE)
+        if not done:
+            raise TimeoutError(f"NATS has not answered for {PATIENCE} s")
+        if task.cancelled():  # which is nobody's wish to end the caller
+            raise ConnectionError("NATS was away meanwhile.")
+        task.result()
 
     def _forget_round_trips(self) -> None:
         """On another connection nobody answers them."""

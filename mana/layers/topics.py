@@ -316,12 +316,13 @@ class Link(ABC):
 
     async def reset(self) -> None:
         """Forgets the channels and what waits in them."""
-        topics, self._channels = list(self._channels), {}
-        self._topics.clear()
-        self._inboxes.clear()
-        self._listeners.clear()
-        for topic in topics:
-            await self.unsubscribe(topic)
+        async with self._adding:
+            topics, self._channels = list(self._channels), {}
+            self._topics.clear()
+            self._inboxes.clear()
+            self._listeners.clear()
+            for topic in topics:
+                await self.unsubscribe(topic)
 
 
 def _is_specific(channel: str) -> bool:

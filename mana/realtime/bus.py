@@ -37,6 +37,8 @@ RENEWAL = 3600.0
 #: Seconds between renewals at the least.
 RENEWAL_PAUSE = 1.0
 SEND_TIMEOUT = 5.0
+#: Seconds that a process which ends takes to publish what waits.
+LAST_WORDS = 1.0
 
 
 class Bus(Protocol):
@@ -80,6 +82,8 @@ class LayerBus:
         self._channel = ""
         self._waiting: deque[Announcement] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing waits to be published, and nothing is being
+        self._idle.set()
         self._doubted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.drops = 0
@@ -114,7 +118,11 @@ class LayerBus:
         ]
 
     async def stop(self) -> None:
-        """Leaves the group."""
+        """Leaves the group, after the last announcements were published."""
+        if self._tasks:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._idle.wait()
         await tasks.end(self._tasks)
         try:
             if self._channel:
@@ -123,6 +131,9 @@ class LayerBus:
                         await self._layer.group_unlisten(GROUP, self._take)
                     else:
                         await self._layer.group_discard(GROUP, self._channel)
+        except Exception as error:
+            logger.info("The channel layer's group was not left cleanly: %s", error)
+        try:
             if hasattr(self._layer, "close_pools"):
                 await self._layer.close_pools()
         except Exception as error:
@@ -134,7 +145,9 @@ class LayerBus:
         if overflow > 0:
             self.drops += overflow
         self._waiting.extend(announcements)
-        self._wake.set()
+        if self._waiting:
+            self._idle.clear()
+            self._wake.set()
 
     def doubt(self) -> None:
         """Renews the group's membership soon: a layer that was emptied does not say so."""
@@ -143,7 +156,7 @@ class LayerBus:
     async def _join(self) -> None:
         # With the same prefix as everybody else's in this process: channels_redis reads one prefix at a time, and would
         # leave ours unread for as long as nothing comes for the project's own consumers.
-        channel = self._channel or await self._layer.new_channel()
+        channel = await self._layer.new_channel()
         if isinstance(self._layer, TopicChannelLayer):
             await self._layer.on_reconnect(self._hub.repair)
             await self._layer.group_listen(GROUP, self._take)
@@ -196,6 +209,7 @@ class LayerBus:
                 except Exception as error:
                     self.drops += len(batch)
                     logger.warning("%d announcements were not published: %s", len(batch), error)
+            self._idle.set()
 
     async def _send(self, message: dict[str, Any]) -> None:
         if isinstance(self._layer, TopicChannelLayer):
@@ -212,7 +226,10 @@ class LayerBus:
             try:
                 if self._channel:
                     async with asyncio.timeout(SEND_TIMEOUT):
-                        await self._join()
+                        if isinstance(self._layer, TopicChannelLayer):
+                            await self._join()
+                        else:
+                            await self._layer.group_add(GROUP, self._channel)
             except Exception as error:
                 logger.warning("The channel layer's group was not renewed: %s", error)
             await asyncio.sleep(RENEWAL_PAUSE)

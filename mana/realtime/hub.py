@@ -98,9 +98,10 @@ class Hub:
 
     async def start(self) -> None:
         """Connects the bus and finds out where the order of events stands. Repeated calls wait for the first."""
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = self.loop.create_task(self._start())
-        await asyncio.shield(self._starting)
+        starting = self._starting
+        if starting is None or (starting.done() and (starting.cancelled() or starting.exception() is not None)):
+            starting = self._starting = self.loop.create_task(self._start())
+        await asyncio.shield(starting)
 
     async def _start(self) -> None:
         await self.bus.start()
@@ -348,8 +349,21 @@ class Hub:
         self._pace.hold()  # what is enqueued from here on leaves in this very flush
         begun = perf_counter()
         tells = bool(self._outgoing) and not self._pace.is_resting
-        if tells:
-            self._tell()
+        try:
+            if tells:
+                self._tell()
+            self._write_what_is_dirty()
+        finally:
+            took = perf_counter() - begun
+            self._pace.done(took, told=tells)
+            if self._outgoing:
+                self._pace.ask()
+        counters.flushes += 1
+        counters.flush_seconds += took
+        if tracing.tracer is not None:
+            tracing.tracer.delivered()
+
+    def _write_what_is_dirty(self) -> None:
         while self._dirty_rooms or self._dirty_sessions:
             rooms, self._dirty_rooms = self._dirty_rooms, []
             for room in rooms:
@@ -365,14 +379,6 @@ class Hub:
                 except Exception:
                     logger.exception("A session could not be written to; the others go on.")
                     session.close(CloseCode.GOING_AWAY)
-        took = perf_counter() - begun
-        self._pace.done(took, told=tells)
-        if self._outgoing:
-            self._pace.ask()
-        counters.flushes += 1
-        counters.flush_seconds += took
-        if tracing.tracer is not None:
-            tracing.tracer.delivered()
 
     def _tell(self) -> None:
         outgoing, self._outgoing = self._outgoing, []

@@ -16,8 +16,11 @@ from collections.abc import Callable
 #: Seconds of rest after a turn, in seconds that the turn took. With 4, what a sender has on its way comes back from the
 #: other node within the rest, and goes on as one; with 2, half of it did (``python -m benchmarks --only cluster``).
 REST = 4.0
-#: Seconds that a message waits for the end of a rest, at the most.
+#: Seconds of the longest rest. What comes at its end while others tell something waits as long once more.
 LONGEST_REST = 0.008
+#: Seconds of a rest that are none: uvloop's clock goes by whole milliseconds, and its timers come up to half of one
+#: early.
+GRAIN = 0.0005
 
 
 class Pace:
@@ -37,14 +40,14 @@ class Pace:
     @property
     def is_resting(self) -> bool:
         """Whether the other nodes are not to be told anything yet."""
-        return self._rests and self._loop.time() < self._next
+        return self._rests and self._next - self._loop.time() > GRAIN
 
     def ask(self) -> None:
         """Has ``flush`` called: at the end of this turn of the event loop, or of the rest. Repeated calls are one."""
         if self._waiting is not None or self._is_flushing:
             return
         when = max(self._next, self._soonest)
-        if self._rests and self._loop.time() < when:
+        if self._rests and when - self._loop.time() > GRAIN:
             self._waiting = self._loop.call_at(when, self._flush)
         else:
             self._waiting = self._loop.call_soon(self._flush)
@@ -66,6 +69,6 @@ class Pace:
         """``flush`` has run, for so long; whether it ``told`` the other nodes anything."""
         self._is_flushing = False
         now = self._loop.time()
-        self._soonest = now + min(seconds, LONGEST_REST)
+        self._soonest = max(self._soonest, now + min(seconds, LONGEST_REST))
         if told:
             self._next = now + min(seconds * REST, LONGEST_REST)

@@ -215,7 +215,8 @@ class E2EEClient:
             await self.receiver.handle(frame)
 
     async def _deleted(self, frame: Json) -> None:
-        await self.receiver.delete(frame["message_id"])
+        if frame.get("scope") != "me":  # that is for the user's eyes alone; others may still ask for it
+            await self.receiver.delete(frame["message_id"])
 
     async def _device_list(self, frame: Json) -> None:
         self.directory.forget_users([frame["user_id"]])

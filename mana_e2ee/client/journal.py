@@ -43,7 +43,7 @@ class Message:
     """A message of the timeline. ``content`` is null while it can't be read: ``state`` says why.
 
     ``ok``; ``held`` (waiting for a repair); ``missing`` (this device was never given it); ``unreadable`` (for good);
-    ``deleted`` (by its author or a moderator, or by this user for themself).
+    ``deleted`` (by its author or a moderator, for everybody).
     """
 
     message_id: str
@@ -139,6 +139,10 @@ class Entries:
             key = content_key(message.room_id, message.content["from"], message.content["id"])
             self.tx.put(CONTENT, key, message.message_id.encode())
 
+    def note_content(self, content: Json, message_id: str) -> None:
+        """This content has come, in a message that does not show it."""
+        self.tx.put(CONTENT, content_key(content["room"], content["from"], content["id"]), message_id.encode())
+
     def knows_content(self, content: Json) -> bool:
         """Whether this content has come before, in whatever message."""
         return self.tx.get(CONTENT, content_key(content["room"], content["from"], content["id"])) is not None
@@ -215,6 +219,13 @@ class Entries:
         """What a ciphertext said, until nobody asks for it any more."""
         row = {"said": said, "to": to, "room": room_id, "at": int(time.time()), "order": order}
         self.tx.put(SENT, digest, _row(row))
+
+    def forget_sent(self, content: Json) -> None:
+        """A content is not to be sent again."""
+        for key, row in self.sent().items():
+            said = row["said"].get("content") or row["said"]
+            if (said.get("from"), said.get("id")) == (content["from"], content["id"]):
+                self.tx.delete(SENT, key)
 
     def sent(self) -> dict[bytes, Json]:
         """What was sent: ``said``, ``to``, ``room``, ``at``, ``order``."""

@@ -13,7 +13,7 @@ from mana_e2ee.client.context import Context, logger
 from mana_e2ee.client.directory import Directory
 from mana_e2ee.client.errors import EncryptionError, InvalidContent
 from mana_e2ee.client.groups import DIRECT, Groups
-from mana_e2ee.client.journal import Message
+from mana_e2ee.client.journal import Entries, Message
 from mana_e2ee.core import (
     Address,
     DuplicateMessage,
@@ -69,9 +69,15 @@ class Receiver:
         """The server says that a message was deleted: what it said is forgotten, or never told if it opens later."""
         async with self._lock:
             with self._context.journal.transaction() as entries:
+                held = entries.held().get(message_id)
+                if held is not None and held["frame"].get("payload"):
+                    entries.forget_plaintext(primitives.sha256(unb64(held["frame"]["payload"])))
                 entries.release(message_id)
                 message = entries.message(message_id)
                 if message is not None:
+                    if message.content is not None:
+                        entries.forget_sent(message.content)
+                        _forget_edits(entries, message)
                     message.content, message.state = None, "deleted"
                     entries.put_message(message)
 
@@ -243,8 +249,11 @@ class Receiver:
             if digest is not None:
                 entries.forget_plaintext(digest)
             before = entries.message(message.message_id)
-            if entries.knows_content(content) or (before is not None and before.state == "deleted"):
+            is_deleted = before is not None and before.state == "deleted"
+            if entries.knows_content(content) or is_deleted:
                 entries.mark_handled(frame["id"])
+                if is_deleted:
+                    entries.note_content(content, frame["id"])
                 return None
             message.healed = before is not None and before.state != "ok"
             entries.put_message(message)
@@ -347,3 +356,16 @@ class Receiver:
                 return
             self._acks = [one for one in self._acks if one not in ids]
             await self._context.mana.rest.post(f"{path}/acks", message_ids=ids)
+
+
+def _forget_edits(entries: Entries, message: Message) -> None:
+    """The texts that a message has had later are messages of their own, which stay, and say nothing."""
+    content = message.content or {}
+    for other in entries.messages(message.room_id):
+        edit = other.content
+        if edit is None or edit["kind"] != "edit" or not isinstance(edit["target"], dict):
+            continue
+        if edit["from"] == content["from"] and edit["target"].get("id") == content["id"]:
+            entries.forget_sent(edit)
+            other.content = {**edit, "text": ""}
+            entries.put_message(other)

@@ -51,6 +51,17 @@ async def test_a_message_that_was_deleted_while_it_did_not_open_is_never_told(wo
     assert [(one.text, one.deleted) for one in bob.timeline(room)][-2:] == [(None, True), ("three", False)]
 
 
+async def test_what_somebody_deletes_for_themself_is_still_sent_again_to_others(world: World) -> None:
+    ada, bob, room = await one_without_a_session(world)
+    may_answer = _held_back(ada)
+    sent = await ada.send(room, "two")
+    await bob.until(lambda: sent.message_id in _held(bob))
+    await ada.mana.request("message_delete", message_id=sent.message_id, scope="me")
+    await ada.mana.request("ping")
+    may_answer.set()
+    assert (await bob.hear("two")).message_id == sent.message_id
+
+
 async def test_what_is_sent_while_a_session_starts_over_is_sent_again_as_well(world: World) -> None:
     ada, bob, room = await one_without_a_session(world)
     may_answer = _held_back(ada)
@@ -68,11 +79,15 @@ async def test_what_a_moderator_deletes_is_forgotten(world: World) -> None:
     room = await ada.group(bob)
     sent = await bob.send(room, "something rude")
     await ada.hear("something rude")
+    await bob.edit(sent, "something ruder")
+    await ada.until(lambda: any((one.content or {}).get("kind") == "edit" for one in ada.heard))
     await ada.mana.request("message_delete", message_id=sent.message_id, scope="everyone")
     for person in (ada, bob):
-        await person.until(lambda person=person: person.messages(room)[-1].state == "deleted")
+        await person.until(lambda person=person: person.messages(room)[0].state == "deleted")
         assert [(one.text, one.deleted) for one in person.timeline(room)] == [(None, True)]
         assert "rude" not in json.dumps(person.backups.export(1_000_000))
+        with person.context.journal.transaction() as entries:
+            assert "rude" not in json.dumps(list(entries.sent().values()))
     known = {"v": 1, "user": ada.id, "logs": {}, "messages": [_row(sent)]}
     assert ada.backups.take_in(known) == 0, "nor does it come back from an older backup"
 

@@ -269,6 +269,45 @@ async def test_a_listener_hears_what_other_processes_send_to_a_group_and_nothing
         await layer.close_pools()
 
 
+async def test_a_nats_client_that_the_server_closed_for_good_is_made_anew_with_all_that_it_heard() -> None:
+    services.require("nats")
+    here, there = _layer("nats", services.URLS["nats"]), _layer("nats", services.URLS["nats"])
+    people, back = f"people-{uuid4().hex}", asyncio.Event()
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    channel = await here.new_channel()
+    await here.group_add(people, channel)
+    await here.group_listen(people, heard.put_nowait)
+    await here.on_reconnect(back.set)
+    link: Any = await here._link()
+    await link._client.close()  # what its client does when the server refuses it
+    await here.ping()
+    assert back.is_set(), "who listens looks into the database"
+    await there.group_send(people, {"number": 1})
+    assert await asyncio.wait_for(heard.get(), 10) == {"number": 1}
+    assert await _waiting(here, channel) == {"number": 1}
+    for layer in (here, there):
+        await layer.close_pools()
+
+
+async def test_a_reconnect_of_nats_while_somebody_joins_ends_nobody() -> None:
+    services.require("nats")
+    layer = _layer("nats", services.URLS["nats"])
+    await layer.ping()
+    link: Any = await layer._link()
+
+    async def never(timeout: float) -> None:
+        await asyncio.Event().wait()
+
+    link._client.flush = never
+    joining = asyncio.create_task(layer.group_add("people", await layer.new_channel()))
+    while not link._round_trips:
+        await asyncio.sleep(0)
+    await link._reconnected()
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(joining, 5)
+    await layer.close_pools()
+
+
 # A server that goes away
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
+import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
@@ -170,3 +171,26 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(monkeypatc
         await tasks.end([task, None])
     assert task.cancelled()
     assert len(swallowed) == 2
+
+
+async def test_what_waits_is_published_before_a_node_goes() -> None:
+    layer = Layer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    made.publish([Announcement(0, "tea", "{}")])
+    await made.stop()
+    assert len(layer.sent) == 1
+
+
+async def test_a_node_goes_though_the_layer_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Layer()
+
+    async def hangs(group: str, message: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(layer, "group_send", hangs)
+    monkeypatch.setattr("mana.realtime.bus.LAST_WORDS", 0.05)
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    made.publish([Announcement(0, "tea", "{}")])
+    await asyncio.wait_for(made.stop(), 5)

@@ -130,6 +130,29 @@ def test_many_that_tell_at_different_moments_leave_a_node_half_of_its_time(tells
     assert 0.001 * len(node.flushes) <= 0.55 * (node.clock.now - began)
 
 
+def test_a_clock_of_whole_milliseconds_does_not_make_it_spin() -> None:
+    """uvloop's: a timer comes at the rounded time, up to half a millisecond before the end of a rest."""
+    node = Node()
+    node.pace.done(0.00058, told=True)  # 2.32 ms of rest
+    node.pace.ask()
+    node.clock.calls = [(round(when, 3), call) for when, call in node.clock.calls]
+    node.clock.go_on(0.002)
+    assert len(node.flushes) == 1
+    assert node.flushes == [100.002]
+    assert node.clock.calls == []
+
+
+def test_a_small_turn_does_not_end_the_pause_after_a_large_one() -> None:
+    node = Node(tells=False)
+    node.pace.done(0.006, told=False)
+    node.pace.done(0.0001, told=False)
+    node.pace.ask()
+    node.clock.go_on(0.005)
+    assert not node.flushes
+    node.clock.go_on(0.0011)
+    assert len(node.flushes) == 1
+
+
 def test_to_hurry_where_nothing_waits_does_nothing() -> None:
     node = Node()
     node.pace.hurry()

@@ -74,10 +74,10 @@ export class Repair {
     const { store, vault } = this.#context;
     const hash = hex(await answerRetry(store, sender, RetryRequest.fromBytes(bytes)));
     const sent = async () => (await vault.scan("sent", `${sender.key}/`)).map(([, row]) => row);
-    const first = (await sent()).findIndex((row) => row.hash === hash);
-    if (first < 0) return;
+    if (!(await sent()).some((row) => row.hash === hash)) return;
     await this.#directory.sessions([sender], { anew: true });
     const rows = await sent(); // only now: what was written meanwhile was for the old session, too
+    const first = Math.max(0, rows.findIndex((row) => row.hash === hash));
     for (const row of rows.slice(first, first + RESENT_AT_MOST)) await this.#resend(sender, row);
   }
 
