@@ -382,6 +382,25 @@ test("a moderator mutes, people unmute themselves, and the pinned one is forgott
   assert.deepEqual([call.pinned, call.others.length], [null, 0]);
 });
 
+test("who is muted while a list is on its way that was made before is muted after it", async () => {
+  const { call } = await inGroup();
+  const before = { id: call.id, room_id: "group", state: "accepted", participants: [member("1"), member("2")] };
+  let answer;
+  const first = new Promise((resolve) => (answer = resolve));
+  const answers = [first, { ...before, participants: [member("1"), member("2", "joined", { muted: true })] }];
+  const { get } = client.rest;
+  let asked = 0;
+  client.rest.get = async (path) => (path === `rtc/calls/${call.id}` ? ((asked += 1), answers.shift()) : get(path));
+  client.answers.call_accept = ({ call_id }) => ({ call_id, room_id: "group" });
+  client.tell("welcome", { session_id: "s1" });
+  client.tell("welcome", { session_id: "s2" });
+  await until(() => asked, "the list is asked for");
+  client.tell("mute", { room_id: "group", from: "2", payload: true });
+  answer(before);
+  await until(() => asked === 2, "and again, for it was too old");
+  assert.equal(call.members.get("2").muted, true);
+});
+
 test("who records a call is known to all in it until they leave", async () => {
   const { call } = await inGroup();
   client.tell("call_accept", { call_id: call.id, room_id: "group", from: "3", participants: [member("1"), member("2"), member("3")] });

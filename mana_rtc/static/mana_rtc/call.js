@@ -203,6 +203,7 @@ export class Call extends Emitter {
 
   /** mute, camera_toggle, screen_share_start, screen_share_stop, pin */
   stateFrame({ type, from, to, payload }) {
+    this.revision += 1;
     if (type === "mute" && to !== undefined && to !== null) {
       this.#member(to).muted = true;
       if (to === this.me) this.#mutedBy(from);
