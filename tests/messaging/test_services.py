@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -345,3 +346,35 @@ def test_an_owner_who_removes_themselves_has_an_heir_whose_account_is_enabled(
     services.remove_member(room.key, ann, ann)
     owners = Membership.objects.filter(room=room, role="owner", state="joined")
     assert [row.user.get_username() for row in owners] == ["cat"]
+
+
+def test_a_row_of_foreign_code_that_does_not_say_when_somebody_came_keeps_its_bounds(ann: Any, ben: Any) -> None:
+    room = services.create_room(ann, name="garden").room
+    sent = [services.send(room, ann, number) for number in range(3)]
+    Membership.objects.create(room=room, user=ben, first_index=sent[2].index)
+    batch = services.sync(ben, 0)
+    assert [json.loads(frame)["payload"] for frame in batch.frames] == [2]
+
+
+def test_a_room_that_goes_while_somebody_catches_up_takes_no_other_with_it(ann: Any, ben: Any) -> None:
+    gone, stays = (services.create_room(ann, members=[ben], name=name).room for name in ("gone", "stays"))
+    for number in range(4):
+        services.send(gone, ann, f"gone {number}")
+        services.send(stays, ann, f"stays {number}")
+    going = [gone.pk]
+
+    def go(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if going and re.search(r"FROM .mana_room. WHERE .mana_room.\..id. IN", sql):
+            Room.objects.filter(pk=going.pop()).delete()
+        return execute(sql, *rest)
+
+    texts: list[str] = []
+    cursor, more = 0, True
+    with connections["default"].execute_wrapper(go):
+        while more:
+            batch = services.sync(ben, cursor, limit=5)
+            frames = [json.loads(frame) for frame in batch.frames]
+            texts += [frame["payload"] for frame in frames if frame["type"] == "message"]
+            cursor, more = batch.cursor, batch.has_more
+    assert not going
+    assert texts == [f"stays {number}" for number in range(4)]

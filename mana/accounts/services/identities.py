@@ -15,8 +15,8 @@ from mana import signals
 from mana.accounts import permissions, stores
 from mana.accounts.fingerprint import fingerprint
 from mana.accounts.live import send_signal
-from mana.accounts.models import Profile
-from mana.accounts.services.sign_ins import DEVICE_CLAIM, SIGN_IN_CLAIM, valid
+from mana.accounts.models import Profile, SignIn
+from mana.accounts.services.sign_ins import DEVICE_CLAIM, SIGN_IN_CLAIM, holds
 from mana.accounts.stores import Person, person, resolve
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.identity import Identity, Refused
@@ -60,8 +60,9 @@ def identity_from_token(token: str) -> Identity:
     """The identity that an access token proves. Raises ``Refused``."""
     try:
         claims = AccessToken(token)  # type: ignore[arg-type]
-        user_id = claims[jwt_settings.USER_ID_CLAIM]
-        user = get_user_model()._default_manager.get(**{jwt_settings.USER_ID_FIELD: user_id})
+        user_id, sign_in_id = claims[jwt_settings.USER_ID_CLAIM], claims.get(SIGN_IN_CLAIM)
+        row = stores.accounts().sign_in(str(sign_in_id)) if sign_in_id is not None else None
+        user = _owner(row, user_id)
     except TokenError as error:
         code = ErrorCode.TOKEN_EXPIRED if "expired" in str(error) else ErrorCode.UNAUTHENTICATED
         raise Refused(
@@ -69,10 +70,16 @@ def identity_from_token(token: str) -> Identity:
         ) from None
     except (KeyError, ValueError, ValidationError, get_user_model().DoesNotExist):
         raise Refused(ErrorCode.UNAUTHENTICATED, "The token names no user.") from None
-    sign_in_id = claims.get(SIGN_IN_CLAIM)
-    if sign_in_id is not None and not valid(user, str(sign_in_id)):
+    if sign_in_id is not None and not (row is not None and row.user_id == user.pk and holds(row)):
         raise Refused(ErrorCode.REVOKED)
     return identity_of(user, expires_at=float(claims["exp"]), sign_in_id=sign_in_id, device_id=claims.get(DEVICE_CLAIM))
+
+
+def _owner(row: SignIn | None, user_id: Any) -> Any:
+    """The user whom a token names: its sign-in has brought them along, if it is theirs."""
+    if row is not None and str(getattr(row.user, jwt_settings.USER_ID_FIELD)) == str(user_id):
+        return row.user
+    return get_user_model()._default_manager.get(**{jwt_settings.USER_ID_FIELD: user_id})
 
 
 def guest_identity(guest_id: str, username: str) -> Identity:

@@ -160,7 +160,7 @@ class AccountStore(Store):
         if lock:
             rows = rows.select_for_update()
         try:
-            return rows.filter(pk=sign_in_id).first()
+            return next(iter(rows.filter(pk=sign_in_id)), None)
         except (ValidationError, ValueError):
             return None
 
