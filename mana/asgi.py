@@ -20,9 +20,11 @@ def get_asgi_application(*, http: Any = None, websocket_urlpatterns: list[Any] |
     """Django for HTTP and mana for WebSockets, with origins and authentication checked by mana's consumer.
 
     ``http`` replaces Django's own application, for example to serve static files; ``websocket_urlpatterns`` are tried
-    before mana's.
+    before mana's. Python's search for garbage is told to be rare (``GC_THRESHOLD``).
     """
     http = http or get_django_application()  # sets Django up: only after it may models be imported
+    from mana.garbage import look_rarely
     from mana.routing import websocket_urlpatterns as own
 
+    look_rarely()
     return ProtocolTypeRouter({"http": http, "websocket": URLRouter([*(websocket_urlpatterns or []), *own])})

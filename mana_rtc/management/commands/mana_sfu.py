@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mana.conf import settings
+from mana.garbage import look_rarely
 from mana.realtime.bus import connects_processes
 
 logger = logging.getLogger("mana.rtc.workers")
@@ -59,6 +60,7 @@ class Command(BaseCommand):
         config = dataclasses.replace(config, transport=transport)
         if options["max_rooms"] is not None:
             config = dataclasses.replace(config, max_rooms=options["max_rooms"])
+        look_rarely()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             try:
                 runner.run(self._run(config, layer, options))
