@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { Calls } from "../../mana_rtc/static/mana_rtc/calls.js";
+import { CallEncryption } from "../../mana_rtc/static/mana_rtc/encryption.js";
 import { FakeClient, FakePeer, fakeBrowser, until } from "./callfakes.mjs";
 
 const member = (user_id, state = "joined", more = {}) => ({ user_id, username: `user ${user_id}`, state, session_id: `session ${user_id}`, ...more });
@@ -399,6 +400,169 @@ test("who is muted while a list is on its way that was made before is muted afte
   answer(before);
   await until(() => asked === 2, "and again, for it was too old");
   assert.equal(call.members.get("2").muted, true);
+});
+
+/** The server has us in a call of a group again, and says so with this list. */
+function foundAs(own) {
+  client.answers.call_accept = ({ call_id }) => {
+    client.tell("call_accept", { call_id, room_id: "group", from: "1", participants: [own, member("2")] });
+    return { call_id, room_id: "group" };
+  };
+}
+
+test("who was muted while they were away is silent when they come back, and who unmuted themselves is not", async () => {
+  const { server, call } = await inGroup();
+  const muted = [];
+  call.on("muted", ({ by }) => muted.push(by));
+  client.tell("welcome", { session_id: "s1" });
+  foundAs(member("1", "joined", { muted: true }));
+  client.tell("welcome", { session_id: "s2" });
+  await until(() => server.ready.length === 2, "the seat is asked for");
+  assert.deepEqual([call.microphone, muted], [false, [null]]);
+  assert.deepEqual(client.frames("mute"), []);
+
+  client.answers.mute = refused("offline");
+  await call.setMicrophone(true);
+  delete client.answers.mute;
+  client.tell("welcome", { session_id: "s3" });
+  await until(() => server.ready.length === 3, "the seat is asked for");
+  assert.deepEqual([call.microphone, client.frames("mute").at(-1).payload, muted], [true, false, [null]]);
+});
+
+test("the end of a shared screen that nobody could be told is told by who comes back", async () => {
+  const { server, call } = await inGroup();
+  client.tell("welcome", { session_id: "s1" });
+  await call.shareScreen(true);
+  client.answers.screen_share_stop = refused("offline");
+  await call.shareScreen(false);
+  delete client.answers.screen_share_stop;
+  foundAs(member("1", "joined", { screen: true }));
+  client.tell("welcome", { session_id: "s2" });
+  await until(() => server.ready.length === 2, "the seat is asked for");
+  assert.equal(client.frames("screen_share_stop").length, 2);
+});
+
+test("who is signed out has no call any more, and nothing rings", async () => {
+  const { call } = await inGroup();
+  const other = ring();
+  client.tell("state", { state: "reconnecting" });
+  assert.deepEqual([call.state === "ended", other.state], [false, "ringing"]);
+  client.tell("state", { state: "closed" });
+  assert.deepEqual([call.state, call.reason, other.state, calls.ringing.size], ["ended", "disconnected", "ended", 0]);
+  assert.equal(call.local.tracks.size, 0);
+});
+
+test("a call that was declined without a connection is declined again, and does not ring", async () => {
+  const call = ring();
+  client.answers.call_reject = refused("offline");
+  await assert.rejects(call.reject());
+  delete client.answers.call_reject;
+  assert.equal(ring(), undefined);
+  assert.deepEqual(client.frames("call_reject").map((frame) => frame.call_id), ["c", "c"]);
+});
+
+test("a call that is put down while the browser asks for the microphone is declined", async () => {
+  let allow;
+  const asked = new Promise((resolve) => (allow = resolve));
+  const { getUserMedia } = navigator.mediaDevices;
+  navigator.mediaDevices.getUserMedia = async (wanted) => (await asked, getUserMedia(wanted));
+  const call = ring();
+  client.calls.set("c", { id: "c", room_id: "direct", from: "2", own_state: "ringing", participants: [member("2"), member("1", "ringing")] });
+  const answering = call.answer();
+  await until(() => calls.current, "it is being answered");
+  await call.hangUp();
+  allow();
+  await assert.rejects(answering, { code: "ended" });
+  await calls.refresh();
+  assert.deepEqual([client.frames("call_reject").length, client.frames("call_accept").length, calls.ringing.size], [1, 0, 0]);
+});
+
+test("a call that was put down does not take over the one that is begun next", async () => {
+  const call = ring();
+  let answer;
+  client.answers.call_accept = ({ call_id }) => new Promise((resolve) => (answer = () => resolve({ call_id, room_id: "direct" })));
+  const answering = call.answer();
+  await until(() => answer, "the server is asked");
+  await call.hangUp();
+  client.answers.call_start = ({ call_id }) => ({ call_id, room_id: "other" });
+  const next = await calls.start({ to: "3" });
+  client.tell("call_accept", { call_id: "c", room_id: "direct", from: "1", payload: {}, participants: [member("1"), member("2")] });
+  assert.notEqual(next.id, "c");
+  answer();
+  await answering;
+  assert.deepEqual(client.frames("call_end").map((frame) => frame.call_id), ["c"]);
+  assert.equal(calls.current, next);
+});
+
+test("the list of who comes in takes nobody out whom another node has told of", async () => {
+  const { call } = await inGroup();
+  const all = [member("1"), member("2"), member("3"), member("4")];
+  client.calls.get(call.id).participants = all;
+  client.tell("call_accept", { call_id: call.id, room_id: "group", from: "4", session_id: "session 4", participants: [...all] });
+  await until(() => call.members.has("3"), "the server is asked for the one of whom nothing was told");
+  // It was made before that, at a node that is slower.
+  const late = [member("1"), member("2", "joined"), member("3"), member("4", "ringing")];
+  const told = [];
+  call.on("left", ({ user_id }) => told.push(user_id));
+  client.tell("call_accept", { call_id: call.id, room_id: "group", from: "3", session_id: "session 3", participants: late });
+  client.tell("call_accept", { call_id: call.id, room_id: "group", from: "3", session_id: "session 3", participants: late.slice(0, 3) });
+  await until(() => call.others.length === 3, "all are in it");
+  assert.deepEqual([told, call.members.get("4").state], [[], "joined"]);
+});
+
+test("what another node tells late of somebody who has left does not bring them back", async () => {
+  const { call } = await inGroup();
+  client.tell("call_participant", { call_id: call.id, room_id: "group", participant: member("2", "left"), reason: "hangup" });
+  for (const type of ["mute", "camera_toggle", "pin"]) client.tell(type, { room_id: "group", from: "2", payload: true });
+  client.tell("mute", { room_id: "group", from: "1", to: "2", payload: true });
+  call.keyOf("2", false);
+  assert.deepEqual([...call.members.keys()], ["1"]);
+});
+
+test("media that is there before its sender is shown when they are", async () => {
+  const { call } = await inGroup();
+  const track = { id: "p3-0-1", kind: "video", source: "camera", participant: "p3", user_id: "3", layers: ["q"] };
+  client.tell("track_added", { room_id: "group", payload: track });
+  client.tell("sfu_offer", { room_id: "group", sdp: "video 0", payload: { number: 7, tracks: { 0: "p3-0-1" } } });
+  await until(() => client.frames("sfu_answer").length, "it is received");
+  assert.equal(call.members.has("3"), false);
+  client.tell("call_participant", { call_id: call.id, room_id: "group", participant: member("3"), reason: "moved" });
+  assert.ok(call.members.get("3").media.camera);
+});
+
+test("a step of a connection that was closed meanwhile holds nothing up", async () => {
+  const { server, call } = await inGroup();
+  FakePeer.made[1].setRemoteDescription = () => new Promise(() => {}); // as browsers do
+  client.tell("sfu_offer", { room_id: "group", sdp: "video 0", payload: { number: 1, tracks: {} } });
+  client.tell("ready", { room_id: "group", payload: { lost: "publish" } });
+  await until(() => server.ready.length === 2 && FakePeer.made.length === 4, "it is joined anew");
+  client.tell("sfu_offer", { room_id: "group", sdp: "video 0", payload: { number: 2, tracks: {} } });
+  await until(() => client.frames("sfu_answer").length, "what is offered then is answered");
+  assert.deepEqual(client.frames("sfu_answer").map((frame) => frame.payload.number), [2]);
+  assert.equal(call.state, "reconnecting");
+});
+
+test("who goes on with another session of theirs gets a new key", async () => {
+  const sealed = [];
+  globalThis.Worker = class {
+    postMessage({ number }) {
+      queueMicrotask(() => this.onmessage({ data: { number } }));
+    }
+
+    terminate() {}
+  };
+  const encryption = new CallEncryption({
+    transport: { seal: async (userIds) => (sealed.push(userIds), {}) },
+    callId: () => "c",
+    roomId: () => "group",
+  });
+  encryption.setMembers([member("2"), member("3")]);
+  await until(() => sealed.length === 1, "all get a key");
+  encryption.setMembers([member("3"), member("2")]); // nobody else, in another order
+  encryption.setMembers([member("2"), { ...member("3"), session_id: "another" }]);
+  await until(() => sealed.length === 2, "the key that their lost session may have been sent is not waited for");
+  assert.deepEqual(sealed, [["2", "3"], ["2", "3"]]);
+  encryption.close();
 });
 
 test("who records a call is known to all in it until they leave", async () => {

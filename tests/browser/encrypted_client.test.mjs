@@ -213,6 +213,65 @@ test("another account key is told, and nothing is sent before the user agrees", 
   assert.deepEqual(Object.keys(sealed.payloads), ["2"]);
 });
 
+test("only the account key that the user has looked at is agreed to, and verified", async () => {
+  const { world, anna } = await two();
+  await anna.say("direct", "hello");
+  const become = async () => {
+    const { list, keys } = await forged("2");
+    world.user("2").lists = [list];
+    world.user("2").devices.set("one", keys);
+    const changed = new Promise((resolve) => anna.encrypted.on("account_changed", resolve));
+    anna.emit("device_list", { user_id: "2" });
+    await changed;
+    return anna.encrypted.safetyNumber("2");
+  };
+  const first = await anna.encrypted.safetyNumber("2");
+  const shown = await become();
+  const newest = await become(); // while the dialog is open
+  assert.equal(new Set([first.account, shown.account, newest.account]).size, 3);
+  await assert.rejects(anna.encrypted.trustAccount("2", shown.account), { code: "account_changed", userId: "2" });
+  await assert.rejects(anna.say("direct", "to whom?"), { code: "account_changed" });
+  await anna.encrypted.trustAccount("2", newest.account);
+  await assert.rejects(anna.encrypted.setVerified("2", true, first.account), { code: "account_changed", userId: "2" });
+  assert.equal(await anna.encrypted.isVerified("2"), false);
+  await anna.encrypted.setVerified("2", true, newest.account);
+  assert.equal(await anna.encrypted.isVerified("2"), true);
+});
+
+test("members who come while they are being asked for are known afterwards", async () => {
+  const { world, anna } = await two();
+  world.room("group", "group", "1", "2");
+  await world.device("3");
+  let asked = 0;
+  world.lies = (answer, [root, , what]) => {
+    if (root === "rooms" && what === "members" && (asked += 1) === 1) {
+      // The server has answered; before that is read, somebody joins.
+      world.rooms.get("group").members.push("3");
+      anna.emit("room", { room_id: "group" });
+    }
+    return answer;
+  };
+  const state = await anna.encrypted.roomState("group");
+  assert.deepEqual([state.encrypted, state.without, asked], [true, [], 2]);
+  const { sealed } = await anna.say("group", "to all three");
+  assert.deepEqual(Object.keys(sealed.payloads ?? {}).filter((user) => user !== "1").sort(), ["2", "3"]);
+});
+
+test("the recovery key of another device is taken, and what it opens is written anew", async () => {
+  const { world, bob, phone } = await linked();
+  await phone.encrypted.enableBackup();
+  await world.waiting;
+  const key = await bob.encrypted.enableBackup();
+  // The phone's backup, under the key that it knew, came after that one.
+  const late = world.user("2").backup;
+  await world.waiting;
+  assert.equal(await phone.encrypted.recoveryKey(), key);
+  assert.notEqual(world.user("2").backup, late);
+  const tablet = await world.device("2", "tablet");
+  await tablet.encrypted.restoreBackup(key);
+  assert.equal(tablet.encrypted.status, "ready");
+});
+
 test("who starts over leaves neither a backup nor its key to the devices before", async () => {
   const { world, anna } = await two();
   await anna.encrypted.enableBackup();

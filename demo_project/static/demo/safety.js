@@ -81,18 +81,23 @@ function comparison(number) {
   );
 }
 
-function page(context, userId, name, { number, verified, changed }, render, dialog) {
+function page(context, userId, name, { number, account, verified, changed }, render, dialog) {
   const { encrypted } = context.encryption;
   const groups = number.display.split(" ");
   const digits = h("div", { class: "safety-digits", dataset: { testid: "safety-digits" }, "aria-label": number.display }, ...groups.map((five) => h("span", {}, five)));
   const verify = h("button", { type: "button", class: `button ${verified ? "" : "primary"}`, "aria-pressed": String(verified), dataset: { testid: "safety-verify" } }, verified ? "Clear verification" : "They are the same: verified");
-  verify.addEventListener("click", () => busy(verify, () => orToast(encrypted.setVerified(userId, !verified).then(() => render()))));
+  verify.addEventListener("click", () => busy(verify, () => orToast(encrypted.setVerified(userId, !verified, account).finally(() => render()))));
   const accept = h("button", { type: "button", class: "button primary", dataset: { testid: "safety-accept" } }, "Accept the new keys");
   accept.addEventListener("click", () =>
     busy(accept, async () => {
-      await orToast(encrypted.trustAccount(userId));
+      try {
+        await encrypted.trustAccount(userId, account);
+      } catch (error) {
+        toast(error.code === "account_changed" ? `${name} has yet other keys since. Compare the new number.` : error.message);
+        return render();
+      }
       toast("The new keys are used from now on.");
-      dialog.close();
+      return dialog.close();
     }),
   );
   const says = changed

@@ -38,7 +38,7 @@
 import { Backups } from "./client/backups.js";
 import { contentId, control, encode, unb64 } from "./client/contents.js";
 import { Controls } from "./client/controls.js";
-import { Directory, typed } from "./client/directory.js";
+import { Directory, accountChanged, typed } from "./client/directory.js";
 import { ClientError } from "./client/errors.js";
 import { downloadDecrypted, uploadEncrypted } from "./client/files.js";
 import { apply, eventOfSent } from "./client/history.js";
@@ -73,6 +73,7 @@ export class EncryptedClient extends EventTarget {
   #parts;
   #status = "starting";
   #backupTimer = null;
+  #backupDue = false; // it could not be written for want of a connection
   #settleTimer = null;
   #queue = Promise.resolve();
 
@@ -291,7 +292,10 @@ export class EncryptedClient extends EventTarget {
 
   // Trust
 
-  /** @returns {Promise<{number: SafetyNumber, verified: boolean, changed: boolean} | null>} null for who has no keys */
+  /**
+   * @returns {Promise<{number: SafetyNumber, account: string, verified: boolean, changed: boolean} | null>} null for who has no
+   *   keys; `account` is the key that the number is of, for `trustAccount` and `setVerified`
+   */
   async safetyNumber(userId) {
     const { vault, address } = this.#context;
     const { directory } = this.#parts;
@@ -301,7 +305,7 @@ export class EncryptedClient extends EventTarget {
     const theirs = await directory.shown(userId);
     if (!own || !theirs) return null;
     const number = await SafetyNumber.ofAccounts(address.user, own.account, userId, theirs.account);
-    return { number, verified: await this.isVerified(userId), changed: Boolean(row?.changed) };
+    return { number, account: typed(theirs.account), verified: await this.isVerified(userId), changed: Boolean(row?.changed) };
   }
 
   /** Whether the user has compared the account key that somebody has now. */
@@ -314,10 +318,14 @@ export class EncryptedClient extends EventTarget {
     return Boolean(list) && row.verified === typed(list.account);
   }
 
-  /** The user has compared the safety number, or takes that back. Their other devices are told. */
-  async setVerified(userId, verified = true) {
+  /**
+   * The user has compared the safety number, or takes that back. Their other devices are told. With `account` that of this key:
+   * rejects with `account_changed` where it is another one by now.
+   */
+  async setVerified(userId, verified = true, account) {
     const { vault, exclusively } = this.#context;
     const list = await this.#parts.directory.current(userId);
+    if (verified && account !== undefined && (!list || typed(list.account) !== account)) throw accountChanged(userId);
     const key = verified && list ? typed(list.account) : undefined;
     await vault.transaction(async (rows) => rows.put("user", userId, { ...(await rows.get("user", userId)), verified: key }));
     this.#tell("verified", { userId, verified });
@@ -325,9 +333,12 @@ export class EncryptedClient extends EventTarget {
     this.#backupSoon();
   }
 
-  /** The user has looked, and agrees to the new account key. */
-  async trustAccount(userId) {
-    await this.#context.exclusively(() => this.#parts.directory.trustAccount(userId));
+  /**
+   * The user has looked, and agrees to the new account key. With `account` to this one: rejects with `account_changed` where it
+   * is another one by now.
+   */
+  async trustAccount(userId, account) {
+    await this.#context.exclusively(() => this.#parts.directory.trustAccount(userId, account));
     this.#later(() => this.#parts.receiver.again(({ frame }) => String(frame.from) === userId));
   }
 
@@ -444,6 +455,8 @@ export class EncryptedClient extends EventTarget {
 
   async #connected() {
     clearTimeout(this.#settleTimer);
+    if (this.#backupDue) this.#backupSoon();
+    this.#backupDue = false;
     const { directory, receiver, repair } = this.#parts;
     try {
       directory.forgetRooms();
@@ -504,6 +517,8 @@ export class EncryptedClient extends EventTarget {
   #backupSoon() {
     this.#backupTimer ??= setTimeout(async () => {
       this.#backupTimer = null;
+      // Signed out in another tab, where somebody else may have signed in: theirs would be replaced. The next connect is ours.
+      if (this.#client.state !== "online") return void (this.#backupDue = true);
       await this.#context.exclusively(() => this.#parts.backups.store()).catch(() => {}); // with the next message
     }, BACKUP_WAIT);
     this.#backupTimer?.unref?.(); // of Node, which would wait for it

@@ -26,6 +26,8 @@ export class Call extends Emitter {
   revision = 0;
   /** Whether the server can be reached; media may go on without. */
   online = true;
+  /** Whether this person does not want a call of somebody else, which may still ring as far as the server knows. */
+  isPutDown = false;
   #hooks;
   #media = null;
   #crypto = null;
@@ -36,6 +38,8 @@ export class Call extends Emitter {
   #mediaState = "connecting";
   #pinned; // whom we pinned by this page: the server may have missed it
   #earlyKeys = []; // frames that came while we were still entering
+  #saidMuted = false; // what the server may have from us: true from when we say so until it has heard that we are not
+  #strays = new Map(); // user id -> media of somebody of whom no frame has told yet
 
   /** Made by Calls. */
   constructor(hooks, fields) {
@@ -89,6 +93,7 @@ export class Call extends Emitter {
 
   /** Decline; `busy` says why. */
   async reject({ busy = false } = {}) {
+    this.isPutDown = true;
     this.end("rejected");
     await this.#hooks.request({ type: "call_reject", call_id: this.id, payload: busy ? { reason: "busy" } : null });
   }
@@ -97,6 +102,7 @@ export class Call extends Emitter {
   async hangUp({ everybody = false, failed = false } = {}) {
     const payload = everybody ? { everybody: true } : failed ? { reason: "failed" } : null;
     const known = this.#entered;
+    this.isPutDown = !known && !this.outgoing;
     if (!everybody) this.end(failed ? "failed" : "hangup");
     if (!known) return; // Calls takes it back as soon as the server has answered
     await this.#hooks.request({ type: "call_end", call_id: this.id, payload });
@@ -204,11 +210,12 @@ export class Call extends Emitter {
   /** mute, camera_toggle, screen_share_start, screen_share_stop, pin */
   stateFrame({ type, from, to, payload }) {
     this.revision += 1;
+    const member = this.members.get(type === "mute" ? (to ?? from) : from);
+    if (!member) return; // they have left, and another node told that first
     if (type === "mute" && to !== undefined && to !== null) {
-      this.#member(to).muted = true;
+      member.muted = true;
       if (to === this.me) this.#mutedBy(from);
     } else {
-      const member = this.#member(from);
       if (from === this.me) return; // another tab of ours can't be in it
       if (type === "mute") member.muted = payload;
       else if (type === "camera_toggle") member.camera = payload;
@@ -266,7 +273,9 @@ export class Call extends Emitter {
 
   /** Whether what somebody sends can be decrypted. */
   keyOf(userId, opens) {
-    this.#member(userId).opens = opens;
+    const member = this.members.get(userId);
+    if (!member) return; // what they sent before they left
+    member.opens = opens;
     this.emit("key", { user_id: userId, opens });
     this.changed();
   }
@@ -278,14 +287,14 @@ export class Call extends Emitter {
     if (!this.#entered || this.state === "ended") return;
     if (this.others.length && this.answeredAt === null) this.answeredAt = Date.now();
     this.#settle();
-    this.#crypto?.setMembers(this.others.map((one) => one.user_id));
+    this.#crypto?.setMembers(this.others);
     if (this.#media instanceof PeerMedia && this.others.length) this.#media.follow(this.#peerOf());
     if (this.#media) return;
     const media = this.payload?.media === "peer" ? "peer" : "sfu";
     if (media === "peer" && !this.others.length) return; // nobody has answered
     if (this.encrypted && !this.#crypto) {
       this.#crypto = this.#hooks.crypto(this);
-      this.#crypto.setMembers(this.others.map((one) => one.user_id));
+      this.#crypto.setMembers(this.others);
       for (const frame of this.#earlyKeys.splice(0)) this.#crypto.receiveKey(frame);
     }
     if (media === "peer" || !this.#hooks.hasSfu()) this.#startPeer();
@@ -375,10 +384,15 @@ export class Call extends Emitter {
   }
 
   #trackOf(userId, source, track) {
-    if (!track && !this.members.has(userId)) return; // they left first
-    const { media } = this.#member(userId);
+    const media = this.members.get(userId)?.media ?? this.#strays.get(userId) ?? {};
     if (track) media[source] = track;
     else delete media[source];
+    if (!this.members.has(userId)) {
+      // They left first, or the media server was faster than the frame that tells of them.
+      if (Object.keys(media).length) this.#strays.set(userId, media);
+      else this.#strays.delete(userId);
+      return;
+    }
     this.emit("track", { user_id: userId, source, track });
     this.changed();
   }
@@ -393,6 +407,7 @@ export class Call extends Emitter {
   }
 
   #mutedBy(from) {
+    this.#saidMuted = true;
     const track = this.local.tracks.get("microphone");
     if (track) track.enabled = false;
     this.emit("muted", { by: from });
@@ -445,26 +460,33 @@ export class Call extends Emitter {
   #member(userId) {
     let member = this.members.get(userId);
     if (!member) {
-      member = { user_id: userId, username: "", state: "joined", media: {}, speaking: false, quality: null };
+      const media = this.#strays.get(userId) ?? {};
+      member = { user_id: userId, username: "", state: "joined", media, speaking: false, quality: null };
       Object.assign(member, { muted: false, camera: false, screen: false, pinned: null, recording: false });
+      this.#strays.delete(userId);
       this.members.set(userId, member);
+      for (const [source, track] of Object.entries(media)) this.emit("track", { user_id: userId, source, track });
     }
     return member;
   }
 
   /** What others see of us. */
   #tellState() {
-    if (!this.microphone) this.#tell({ type: "mute", payload: true });
-    else if (this.members.get(this.me)?.muted) this.#tell({ type: "mute", payload: false });
-    if (this.camera !== Boolean(this.members.get(this.me)?.camera)) this.#tell({ type: "camera_toggle", payload: this.camera });
-    if (this.screen) this.#tell({ type: "screen_share_start" });
+    const own = this.members.get(this.me);
+    if (own?.muted && this.microphone && !this.#saidMuted) this.#mutedBy(null); // a moderator, while we were away
+    else if (!this.microphone || own?.muted) this.#tell({ type: "mute", payload: !this.microphone });
+    if (this.camera !== Boolean(own?.camera)) this.#tell({ type: "camera_toggle", payload: this.camera });
+    if (this.screen !== Boolean(own?.screen)) this.#tell({ type: this.screen ? "screen_share_start" : "screen_share_stop" });
     if (this.#pinned !== undefined) this.#tell({ type: "pin", payload: this.#pinned });
   }
 
   /** A frame whose loss is made good for by the next `entered`. */
   #tell(frame) {
     if (!this.#entered) return;
-    this.#hooks.request({ room_id: this.roomId, ...frame }).catch((error) => {
+    const mutes = frame.type === "mute";
+    if (mutes && frame.payload) this.#saidMuted = true;
+    const told = () => mutes && (this.#saidMuted = frame.payload);
+    this.#hooks.request({ room_id: this.roomId, ...frame }).then(told, (error) => {
       if (!["offline", "disconnected", "timeout"].includes(error.code)) this.emit("error", new CallError(error.code, error.message));
     });
   }

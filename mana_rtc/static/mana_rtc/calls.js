@@ -29,7 +29,8 @@
  *
  * Of a Call: `change` (whatever is shown of it), `track` {user_id, source, track}, `speakers` {dominant, speakers},
  * `quality` {user_id, level, loss, rtt, kbps} (quality.js), `layers` {source, layers} (what is watched of ours), `muted`
- * {by}, `left` {user_id, username, reason}, `ended` {reason}, `error`, and with encryption `key` {user_id, opens}.
+ * {by} (null: somebody, while we were away), `left` {user_id, username, reason}, `ended` {reason}, `error`, and with
+ * encryption `key` {user_id, opens}.
  *
  * Members (`call.members`, by user id) have `username`, `state` (`ringing`, `joined`), `muted`, `camera`, `screen`,
  * `pinned`, `recording`, `speaking`, `quality`, `opens` (with encryption: whether their media can be decrypted), and
@@ -92,7 +93,7 @@ export class Calls extends Emitter {
     this.#session = client.welcome?.session_id ?? null;
     const listen = (types, handle) => types.forEach((type) => client.on(type, (frame) => handle(frame)));
     listen(["welcome"], (frame) => this.#welcomed(frame));
-    listen(["state"], ({ state }) => state !== "online" && state !== "syncing" && this.current?.offline());
+    listen(["state"], ({ state }) => this.#connection(state));
     listen(["call_start", "call_accept", "call_reject", "call_participant", "call_end"], () => (this.#told += 1));
     listen(["call_start"], (frame) => this.#started(frame));
     listen(["call_accept"], (frame) => this.#accepted(frame));
@@ -199,6 +200,15 @@ export class Calls extends Emitter {
     return new Call(hooks, { local: new LocalMedia({ choice: devices, video }), ...fields });
   }
 
+  #connection(state) {
+    if (state === "online" || state === "syncing") return;
+    this.current?.offline();
+    if (state !== "closed" && state !== "unauthenticated") return;
+    // Signed out, also elsewhere: nothing brings it back, and nobody would be told to stop ringing.
+    for (const call of [...this.ringing.values()]) this.#stopRinging(call, "disconnected");
+    this.current?.end("disconnected");
+  }
+
   #encryption(call) {
     return new CallEncryption({
       transport: this.#options.keyTransport,
@@ -240,7 +250,11 @@ export class Calls extends Emitter {
   }
 
   async #enter(call, frame) {
-    if (call.state === "ended") throw new CallError("ended", "The call is over.");
+    if (call.state === "ended") {
+      // Put down while the devices were being opened: it still rings at our others.
+      if (call.isPutDown) this.#decline(call.id);
+      throw new CallError("ended", "The call is over.");
+    }
     try {
       const ack = await this.#client.request(frame);
       if (call.state === "ended") {
@@ -272,11 +286,12 @@ export class Calls extends Emitter {
   }
 
   /** Who is in it, as the server has it: frames only hint. What a frame told meanwhile is newer: then it asks again. */
-  async #load(call) {
+  async #load(call, hint) {
     for (let tries = 0; tries < 3; tries += 1) {
       const { revision } = call;
       const found = await this.#client.rest.get(`rtc/calls/${call.id}`).catch(() => null);
-      if (!found || call.state === "ended") return;
+      if (call.state === "ended") return;
+      if (!found) return void (hint && call.setMembers(hint));
       if (found.state === "ended") return void call.end(found.reason ?? "disconnected");
       if (call.revision !== revision) continue;
       if (found.answered_at) call.answeredAt ??= Date.parse(found.answered_at);
@@ -315,8 +330,13 @@ export class Calls extends Emitter {
     this.emit("current", call);
   }
 
+  /** Tell the server that a call does not ring here any more. */
+  #decline(callId) {
+    this.#client.request({ type: "call_reject", call_id: callId, payload: null }).catch(() => {});
+  }
+
   #over(call) {
-    if (call.reason === "rejected") this.#declined.add(call.id);
+    if (call.isPutDown) this.#declined.add(call.id);
     if (this.ringing.delete(call.id)) this.emit("ring_end", { call, reason: call.reason });
     if (this.current === call) this.#setCurrent(null);
     this.refresh().catch(() => {});
@@ -338,6 +358,7 @@ export class Calls extends Emitter {
     this.emit("live");
     const rung = participants?.some((one) => one.user_id === me && one.state === "ringing");
     if (!rung || this.ringing.has(call_id) || this.current?.id === call_id) return;
+    if (this.#declined.has(call_id)) return this.#decline(call_id); // the server has not heard of it
     this.#ring({ id: call_id, roomId: room_id, from, username, video: Boolean(payload?.video), payload }, participants);
   }
 
@@ -364,7 +385,8 @@ export class Calls extends Emitter {
     this.#note(room_id, { call_id }, participants);
     const { current } = this;
     const found = from === me && !session_id; // to this session: the call as it found it
-    if (found && current && current.id !== call_id && current.state === "calling") {
+    const here = current && [null, room_id].includes(current.roomId) && !this.#declined.has(call_id);
+    if (found && here && current.id !== call_id && current.state === "calling") {
       // Somebody else had begun one in this room: we are in theirs.
       current.id = call_id;
       current.roomId = room_id;
@@ -375,10 +397,24 @@ export class Calls extends Emitter {
     if (current?.id === call_id) {
       if (found) current.payload = payload;
       if (from === me && session_id && session_id !== this.#session) return void current.end("elsewhere");
-      current.setMembers(participants);
+      if (found) current.setMembers(participants);
+      else this.#joinedBy(current, from, participants);
     } else ringing?.setMembers(participants);
     this.emit("live");
     return undefined;
+  }
+
+  /**
+   * Somebody has come into our call. The list of all that comes with it may be older than what another node has told of
+   * the others: where it says something else, the server is asked.
+   */
+  #joinedBy(call, userId, participants) {
+    const theirs = participants.find((one) => one.user_id === userId);
+    if (theirs) call.setMember(theirs);
+    const others = participants.filter((one) => ![userId, call.me].includes(one.user_id));
+    const known = [...call.members.values()].filter((one) => ![userId, call.me].includes(one.user_id));
+    const isSame = others.length === known.length && others.every((one) => call.members.get(one.user_id)?.state === one.state);
+    if (!isSame) this.#load(call, participants);
   }
 
   #rejected({ call_id, from, reason }) {

@@ -17,7 +17,7 @@ export class CallEncryption {
   configuration = "RTCRtpScriptTransform" in globalThis ? {} : { encodedInsertableStreams: true };
   #hooks;
   #worker;
-  #members = "";
+  #members = new Map(); // user id -> id of the session that they are in it with
   #epoch = -1;
   #instance = crypto.randomUUID();
   #newest = new Map(); // user id -> {instance, epoch} of their last key
@@ -42,13 +42,18 @@ export class CallEncryption {
     return "RTCRtpScriptTransform" in globalThis || "createEncodedStreams" in (globalThis.RTCRtpSender?.prototype ?? {});
   }
 
-  /** Who is in the call besides us. */
-  setMembers(userIds) {
-    const members = [...userIds].sort().join("\n");
-    if (members === this.#members) return;
-    const gone = this.#members.split("\n").filter((id) => id && !userIds.includes(id));
-    this.#members = members;
-    for (const user of gone) {
+  /**
+   * Who is in the call besides us. Who goes on with another session gets a new key: what was sent to the one before may
+   * be lost.
+   * @param {{user_id: string, session_id: string | null}[]} members
+   */
+  setMembers(members) {
+    const now = new Map(members.map(({ user_id, session_id }) => [user_id, session_id]));
+    const before = this.#members;
+    if (now.size === before.size && [...now].every(([user, session]) => before.get(user) === session)) return;
+    this.#members = now;
+    for (const user of before.keys()) {
+      if (now.has(user)) continue;
       this.#newest.delete(user);
       this.#post({ type: "forget", user });
     }
@@ -99,7 +104,7 @@ export class CallEncryption {
   }
 
   async #rotate() {
-    const members = this.#members.split("\n").filter(Boolean);
+    const members = [...this.#members.keys()];
     const epoch = (this.#epoch += 1);
     const raw = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
     const call_id = this.#hooks.callId();

@@ -22,7 +22,7 @@ export class PeerMedia extends Emitter {
   #polite;
   #offering = false;
   #ignoring = false;
-  #work = new Queue((error) => this.#closed || console.warn(`call: ${error}`));
+  #work = this.#queue();
   #hello = null;
   #deadline = null;
   #closed = false;
@@ -107,7 +107,12 @@ export class PeerMedia extends Emitter {
       return;
     }
     if (to !== this.#instance) return; // for a page that we no longer are
-    this.#work.add(() => this.#take(frame));
+    const work = this.#work;
+    work.add(() => (work === this.#work ? this.#take(frame) : undefined));
+  }
+
+  #queue() {
+    return new Queue((error) => this.#closed || console.warn(`call: ${error}`));
   }
 
   #met(instance) {
@@ -209,6 +214,7 @@ export class PeerMedia extends Emitter {
     const peer = this.#peer;
     this.#peer = null;
     if (!peer) return;
+    this.#work = this.#queue(); // a step of a connection that was closed never ends (webrtc-pc issue 2973)
     peer.onicecandidate = peer.onnegotiationneeded = peer.onconnectionstatechange = peer.ontrack = null;
     peer.close();
     if (this.#closed) return;

@@ -36,8 +36,8 @@ export class SfuMedia extends Emitter {
   #sending = new Map(); // source -> transceiver
   #visible = null; // user id -> {camera, screen}: heights in pixels
   #wished = "";
-  #offers = new Queue((error) => this.#trouble(error));
-  #answers = new Queue((error) => this.#trouble(error));
+  #offers = this.#queue();
+  #answers = this.#queue();
   #seated = null; // {resolve, reject} of the `ready` that is waited for
   #answered = null; // the same for an `sfu_answer`
   #turn = 0; // number of the current attempt; what belongs to an older one is ignored
@@ -115,7 +115,7 @@ export class SfuMedia extends Emitter {
     if (this.#closed) return;
     const { type, payload } = frame;
     if (type === "ready") this.#ready(frame);
-    else if (type === "sfu_offer") this.#answers.add(() => this.#answer(frame));
+    else if (type === "sfu_offer") this.#answers.add(this.#ofNow(() => this.#answer(frame)));
     else if (type === "sfu_answer") this.#answered?.resolve(frame.sdp);
     else if (type === "track_added") this.#added(payload);
     else if (type === "track_removed") this.#removed(payload.id);
@@ -215,6 +215,9 @@ export class SfuMedia extends Emitter {
       peer.close();
     }
     this.#publishing = this.#receiving = this.#token = this.#participant = null;
+    // A step of a connection that was closed never ends (webrtc-pc issue 2973): nothing may wait behind it.
+    this.#offers = this.#queue();
+    this.#answers = this.#queue();
     this.#sending.clear();
     this.#media.clear();
     this.#tracks.clear();
@@ -281,7 +284,17 @@ export class SfuMedia extends Emitter {
   }
 
   #offer(options) {
-    return this.#offers.add(() => this.#negotiate(options));
+    return this.#offers.add(this.#ofNow(() => this.#negotiate(options)));
+  }
+
+  #queue() {
+    return new Queue((error) => this.#trouble(error));
+  }
+
+  /** `work` unless the connections are others by the time that it is its turn. */
+  #ofNow(work) {
+    const [publishing, receiving] = [this.#publishing, this.#receiving];
+    return () => (publishing === this.#publishing && receiving === this.#receiving ? work() : undefined);
   }
 
   async #negotiate(options) {

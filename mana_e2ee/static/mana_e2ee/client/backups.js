@@ -169,6 +169,8 @@ export class Backups {
     await this.#decide(key && unb64(key), at);
     // Ours may have arrived after the other device's DELETE.
     if (!key) await this.#context.rest.delete("e2ee/backup").catch(() => {});
+    // And under the key before, over that device's backup.
+    else await this.store().catch(() => {}); // with the next message
     this.#context.tell("backup", { enabled: Boolean(key) });
   }
 

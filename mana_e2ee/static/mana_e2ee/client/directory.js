@@ -12,6 +12,7 @@ import { ClientError } from "./errors.js";
 import { ED25519, encodeKey } from "../keys.js";
 
 const DAY = 86_400_000; // ms
+const ASKED = 3; // times more that the server is asked for recipients, while they change
 
 /** An account key as text, its type byte first. */
 export const typed = (key) => b64(encodeKey(ED25519, key));
@@ -29,6 +30,7 @@ function upload({ record, signedPrekey, kemPrekey, oneTime }) {
 export class Directory {
   #context;
   #rooms = new Map(); // room id -> recipients, as the server named them last
+  #forgotten = 0; // times that rooms were forgotten
   #rotated = 0;
 
   constructor(context) {
@@ -282,12 +284,14 @@ export class Directory {
     if ((await this.#context.vault.get("user", user))?.changed) throw accountChanged(user);
   }
 
-  /** The user has looked, and agrees to the new account key of somebody. */
-  async trustAccount(user) {
+  /** The user has looked at an account key (typed), if given, and agrees to it as the new one of somebody. */
+  async trustAccount(user, account) {
     const { store, vault, tell } = this.#context;
     const row = await vault.get("user", user);
     if (!row?.changed) return;
-    await trustAccount(store, DeviceList.fromBytes(row.changed));
+    const list = DeviceList.fromBytes(row.changed);
+    if (account !== undefined && typed(list.account) !== account) throw accountChanged(user);
+    await trustAccount(store, list);
     const { changed, verified, expected, ...rest } = row;
     await vault.put("user", user, rest);
     this.forgetRooms();
@@ -320,6 +324,7 @@ export class Directory {
   }
 
   forgetRooms(room) {
+    this.#forgotten += 1; // an answer that is on its way may be from before
     if (room === undefined) this.#rooms.clear();
     else this.#rooms.delete(room);
   }
@@ -327,11 +332,14 @@ export class Directory {
   /** Whom a message in a room is for: [{user, devices: [Address]}], the lists up to date, one's own user among them. */
   async recipients(room) {
     const { rest } = this.#context;
-    if (!this.#rooms.has(room)) {
+    let found = this.#rooms.get(room);
+    for (let tries = 0; !found; tries += 1) {
+      const before = this.#forgotten;
       const { results } = await rest.get(`e2ee/rooms/${encodeURIComponent(room)}/devices`);
-      this.#rooms.set(room, results);
+      if (before === this.#forgotten) this.#rooms.set(room, results);
+      if (before === this.#forgotten || tries === ASKED) found = results;
     }
-    return this.#rooms.get(room).map(({ user_id, epoch, device_ids }) => {
+    return found.map(({ user_id, epoch, device_ids }) => {
       const user = String(user_id);
       return { user, epoch, devices: device_ids.map((id) => new Address(user, id)) };
     });
@@ -384,6 +392,6 @@ function refused(userId, why) {
   return new ClientError("list_refused", `The server's list of their devices can't be right: ${why}.`, { userId });
 }
 
-function accountChanged(userId) {
+export function accountChanged(userId) {
   return new ClientError("account_changed", "Their security keys have changed. Look at it before you write to them.", { userId });
 }

@@ -8,6 +8,7 @@ import { b64, control, invalid, unb64 } from "./contents.js";
 import { ClientError } from "./errors.js";
 
 const ANSWER_AGAIN = 60_000; // ms between two answers to the same device
+const ASKED = 3; // times more that the server is asked for the members, while they change
 
 export class Rosters {
   #context;
@@ -16,6 +17,7 @@ export class Rosters {
   #logs = new Map(); // room -> {length, log}: what was replayed last
   #answered = new Map();
   #members = new Map(); // room -> user ids, as the server names them
+  #changes = 0; // of members that were told
 
   constructor(context, directory, controls) {
     this.#context = context;
@@ -24,6 +26,7 @@ export class Rosters {
   }
 
   forgetMembers(room) {
+    this.#changes += 1; // an answer that is on its way is from before
     this.#members.delete(room);
   }
 
@@ -59,16 +62,18 @@ export class Rosters {
 
   /** Who is in the room according to the server. */
   async members(room) {
-    if (!this.#members.has(room)) {
+    for (let tries = 0; ; tries += 1) {
+      if (this.#members.has(room)) return this.#members.get(room);
+      const before = this.#changes;
       const users = [];
       for (let path = `rooms/${encodeURIComponent(room)}/members`; path; ) {
         const page = await this.#context.rest.get(path);
         users.push(...page.results.map((member) => String(member.user_id)));
         path = page.next;
       }
-      this.#members.set(room, users);
+      if (before === this.#changes) this.#members.set(room, users);
+      else if (tries === ASKED) return users;
     }
-    return this.#members.get(room);
   }
 
   /** Found the log if there is none, and remove who has left. Throws ClientError `unknown_member`. */
