@@ -117,9 +117,15 @@ class Seats:
         genuine = token_for(room, session.user_id, participant)
         if not secrets.compare_digest(genuine.encode(), token.encode()):
             raise _gone()
+        seat = self._seats.get((room, participant))
+        if seat is not None and seat.early is None:
+            # What happens from here on may not be in the answer, and the old session would not hear of it.
+            seat.early = []
         try:
             joined = await self.backend.resume(room, participant)
         except SfuError as error:
+            if seat is not None:
+                self.opened(seat)
             raise _gone() from error
         seat = self._seats.get((room, participant))
         if seat is None:  # it was another node's

@@ -58,6 +58,8 @@ class Directory:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._rooms: dict[str, list[Recipient]] = {}
+        #: How often rooms were forgotten.
+        self._forgotten = 0
         self._refilling = asyncio.Lock()
 
     # -- One's own keys ----------------------------------------------------------------------------------------------
@@ -379,12 +381,14 @@ class Directory:
         raise self._refused(unlisted, "the server names a device that is not in it")
 
     async def _named(self, room_id: str) -> list[Recipient]:
-        if room_id not in self._rooms:
+        found = self._rooms.get(room_id)
+        if found is None:
+            before = self._forgotten
             answer = await self._context.mana.rest.get(f"e2ee/rooms/{quote(room_id, safe='')}/devices")
-            self._rooms[room_id] = [
-                Recipient(row["user_id"], row["epoch"], tuple(row["device_ids"])) for row in answer["results"]
-            ]
-        return self._rooms[room_id]
+            found = [Recipient(row["user_id"], row["epoch"], tuple(row["device_ids"])) for row in answer["results"]]
+            if before == self._forgotten:  # else it may be from before: for this message it will do, or be refused
+                self._rooms[room_id] = found
+        return found
 
     def _lists_all(self, one: Recipient) -> bool:
         """Whether a list of the user vouches for each of the devices that the server names."""
@@ -393,6 +397,7 @@ class Directory:
 
     def forget_rooms(self, room_ids: Iterable[str] | None = None) -> None:
         """Reads the devices of these rooms anew, of all if none are named."""
+        self._forgotten += 1
         for room_id in list(self._rooms if room_ids is None else room_ids):
             self._rooms.pop(room_id, None)
 

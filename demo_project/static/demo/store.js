@@ -29,6 +29,8 @@ export class Store extends EventTarget {
   #client;
   #threads = new Map();
   #fetching = new Map();
+  #told = 0; // presences that were told
+  #presenceTold = new Map(); // user id -> the number of the newest
   #changedThreads = new Set();
   #announceRooms = soon(() => this.#emit("rooms"));
   #announceThreads = soon(() => {
@@ -84,6 +86,14 @@ export class Store extends EventTarget {
     return person?.display_name || person?.username || fallback || "Somebody";
   }
 
+  /** What REST says of somebody, who was asked for when `since` presences had been told: a newer one holds. */
+  #asTold(person, since) {
+    const key = String(person.user_id ?? person.id);
+    if (!(this.#presenceTold.get(key) > since)) return person;
+    const { online, last_seen } = this.people.get(key);
+    return { ...person, online, last_seen };
+  }
+
   remember(people) {
     for (const { user_id, id, username, display_name, online, last_seen, avatar_url } of people) {
       const key = String(user_id ?? id);
@@ -111,17 +121,21 @@ export class Store extends EventTarget {
       let path = "rooms";
       let query = { limit: LIST_PAGE };
       const before = new Set(this.rooms.keys());
+      const newest = this.#newest();
       const found = new Set();
       for (let pages = 0; path && pages < 10; pages += 1) {
+        const since = this.#told;
         const page = await this.#client.rest.get(path, query);
         for (const room of page.results) {
           if (room.last_message?.encrypted) room.last_message = await this.preview(room);
           found.add(room.id);
-          if (!before.has(room.id) || this.rooms.has(room.id)) this.put(room); // else left meanwhile
+          if (!before.has(room.id) || this.rooms.has(room.id)) this.put(room, since); // else left meanwhile
         }
         [path, query] = [page.next, undefined];
       }
-      if (!path) for (const id of before) if (!found.has(id)) this.rooms.delete(id);
+      // What was written in meanwhile may have moved to a page that was here already.
+      const isOld = (id) => !(this.rooms.get(id)?.last_sequence > newest);
+      if (!path) for (const id of before) if (!found.has(id) && isOld(id)) this.rooms.delete(id);
       this.loaded = true;
     } catch (error) {
       this.failed = error;
@@ -129,12 +143,16 @@ export class Store extends EventTarget {
     } finally {
       this.#announceRooms();
     }
+    return this.#newest();
+  }
+
+  #newest() {
     return Math.max(0, ...[...this.rooms.values()].map((room) => room.last_sequence ?? 0));
   }
 
   /** Take a room as the server has it, unless events have told us of something newer. */
-  put(room) {
-    if (room.peer) this.remember([room.peer]);
+  put(room, since = Infinity) {
+    if (room.peer) this.remember([(room.peer = this.#asTold(room.peer, since))]);
     const known = this.rooms.get(room.id);
     const newer = {};
     if (known?.last_sequence > room.last_sequence) {
@@ -157,12 +175,12 @@ export class Store extends EventTarget {
   /** Fetch one room, e.g. after a first event from it. Several calls at once become one. */
   fetchRoom(roomId) {
     if (!this.#fetching.has(roomId)) {
-      const known = this.rooms.has(roomId);
+      const [known, since] = [this.rooms.has(roomId), this.#told];
       const fetching = this.#client.rest
         .get(`rooms/${roomId}`)
         .then(async (room) => {
           if (room.last_message?.encrypted) room.last_message = await this.preview(room);
-          return known && !this.rooms.has(roomId) ? room : this.put(room); // the former was left meanwhile
+          return known && !this.rooms.has(roomId) ? room : this.put(room, since); // the former was left meanwhile
         })
         .finally(() => this.#fetching.delete(roomId));
       this.#fetching.set(roomId, fetching);
@@ -189,7 +207,9 @@ export class Store extends EventTarget {
 
   async loadMembers(roomId) {
     const thread = this.thread(roomId);
+    const since = this.#told;
     await thread.loadMembers();
+    for (const [id, member] of thread.members) thread.members.set(id, this.#asTold(member, since));
     this.remember(
       [...thread.members.values()].map(({ user_id, username, display_name, online, last_seen, avatar_url }) => ({
         user_id,
@@ -440,6 +460,7 @@ export class Store extends EventTarget {
 
   #presence(frame) {
     const { user_id, username, online, last_seen } = frame;
+    this.#presenceTold.set(String(user_id), (this.#told += 1));
     this.remember([{ user_id, username, online: Boolean(online), last_seen }]);
     for (const room of this.rooms.values()) {
       if (String(room.peer?.user_id) === String(user_id))
