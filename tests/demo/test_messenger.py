@@ -276,7 +276,7 @@ def test_a_reload_keeps_the_chat_and_the_draft(alice: Account, bob: Account, ent
     a.driver.refresh()
     a.online()
     a.receives("one", "two")
-    assert a.messages == before
+    a.until(lambda: a.messages == before, "the chat is as before")
     assert a.one("composer-text").get_property("value") == "not finis"
     a.one("composer-text").send_keys("hed", Keys.ENTER)
     a.receives("one", "two", "not finished")

@@ -17,8 +17,9 @@ from demo_project import environment
 from mana.conf import Settings, settings
 from mana.observability.metrics import ManaCollector
 from tests.support import databases
+from tests.support.instances import instance
 from tests.support.server import free_port
-from tests.support.services import URLS, require
+from tests.support.services import require
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy"
 
@@ -26,14 +27,13 @@ DEPLOY = Path(__file__).resolve().parent.parent.parent / "docs" / "deploy"
 @pytest.mark.slow
 def test_a_node_behind_nginx_dies_and_no_message_is_lost() -> None:
     require("nginx")
-    require("redis")
-    with databases.fresh("postgres") as url:
+    with databases.fresh("postgres") as url, instance("redis") as layer:
         done = subprocess.run(
             ["bash", str(DEPLOY / "three_nodes.sh")],
             env={
                 **os.environ,
                 "DATABASE_URL": url,
-                "CHANNEL_LAYER_URL": URLS["redis"],
+                "CHANNEL_LAYER_URL": layer.url,
                 "PORT": str(free_port()),
                 "NODE_PORTS": " ".join(str(free_port()) for _ in range(3)),
                 "CHAT_SECONDS": "3",

@@ -15,8 +15,8 @@ from mana.observability.tracing.identifiers import hashed
 from tests.observability.support import Collector, staff, until
 from tests.support import databases
 from tests.support.client import Account, Socket
+from tests.support.instances import instance
 from tests.support.server import Server, serving
-from tests.support.services import URLS, require
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -26,7 +26,6 @@ CANARY = "payload-canary-31337"
 
 @pytest.mark.slow
 async def test_a_message_is_traced_from_its_frame_over_the_commit_to_every_node(tmp_path: Path) -> None:
-    require("redis")
     collector = Collector()
     environment = {
         "MANA_ENABLE_TRACING": "true",
@@ -35,12 +34,12 @@ async def test_a_message_is_traced_from_its_frame_over_the_commit_to_every_node(
         "MANA_SERVICE_NAME": "the-shop",
         "MANA_SERVICE_VERSION": "7.1",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "CHANNEL_LAYER_URL": URLS["redis"],
     }
     with (
         databases.fresh("sqlite") as url,
-        serving(url, MANA_NODE_ID="one", **environment) as one,
-        serving(url, MANA_NODE_ID="two", kind="uvicorn", **environment) as two,
+        instance("redis") as layer,  # of its own: other tests' nodes would deliver here, too
+        serving(url, MANA_NODE_ID="one", CHANNEL_LAYER_URL=layer.url, **environment) as one,
+        serving(url, MANA_NODE_ID="two", kind="uvicorn", CHANNEL_LAYER_URL=layer.url, **environment) as two,
     ):
         alice, bob = Account(one), Account(one)
         room = alice.room(bob)

@@ -24,7 +24,7 @@ def database() -> Iterator[str]:
 def guarded(database: str) -> Iterator[Server]:
     """A node that lets few in, behind a proxy on loopback."""
     limits = {
-        "MANA_HANDSHAKE_RATE": "0.5",
+        "MANA_HANDSHAKE_RATE": "0.05",
         "MANA_HANDSHAKE_BURST": "20",
         "MANA_MAX_CONNECTIONS_PER_ADDRESS": "4",
         "MANA_MAX_CONNECTIONS_PER_USER": "3",
@@ -75,7 +75,7 @@ async def test_handshakes_from_an_address_are_limited_also_those_that_fail(guard
         socket = Socket(guarded, headers={"Authorization": "Bearer nonsense", "X-Forwarded-For": "192.0.2.1"})
         await socket.connect()
         assert await socket.closed() == 4001
-    assert 0 < await refused(at(guarded, alice, "192.0.2.1")) <= 2
+    assert 0 < await refused(at(guarded, alice, "192.0.2.1")) <= 20
     async with at(guarded, alice, "192.0.2.2") as elsewhere:
         await elsewhere.request("ping")
 
@@ -89,7 +89,7 @@ async def test_nobody_names_an_address_for_themselves(database: str) -> None:
 
 
 async def test_all_sessions_of_a_user_share_a_rate(database: str) -> None:
-    limits = {"MANA_USER_RATE_LIMIT_PER_SECOND": "1", "MANA_USER_RATE_LIMIT_BURST": "10"}
+    limits = {"MANA_USER_RATE_LIMIT_PER_SECOND": "0.1", "MANA_USER_RATE_LIMIT_BURST": "10"}
     with serving(database, **limits) as server:
         alice, bob = Account(server), Account(server)
         async with alice.socket() as one, alice.socket() as other, bob.socket() as untouched:
@@ -97,5 +97,5 @@ async def test_all_sessions_of_a_user_share_a_rate(database: str) -> None:
                 await one.request("ping")
             refusal = await other.refusal("ping")
             assert refusal["code"] == "rate_limited"
-            assert 0 < refusal["retry_after"] <= 1
+            assert 0 < refusal["retry_after"] <= 10
             await untouched.request("ping")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 FAST = {
     "MANA_RATE_LIMIT_PER_SECOND": "10000",
     "MANA_RATE_LIMIT_BURST": "10000",
-    "MANA_PRESENCE_LEASE": "2",
+    "MANA_PRESENCE_LEASE": "5",
     "MANA_PRESENCE_GRACE": "0.2",
 }
 

@@ -11,7 +11,7 @@ from tests.support.server import serving
 pytestmark = pytest.mark.slow
 
 OPTIONS = {
-    "uvicorn": ["--ws-ping-interval", "1", "--ws-ping-timeout", "1"],
+    "uvicorn": ["--ws-ping-interval", "1", "--ws-ping-timeout", "4"],
 }
 
 

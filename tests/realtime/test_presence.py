@@ -16,10 +16,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A node that tells of people in rooms of up to three, a second after they went."""
+    """A node that tells of people in rooms of up to three, some seconds after they went."""
     with (
         databases.fresh("sqlite") as url,
-        serving(url, MANA_PRESENCE_MAX_ROOM="3", MANA_PRESENCE_GRACE="1") as running,
+        serving(url, MANA_PRESENCE_MAX_ROOM="3", MANA_PRESENCE_GRACE="3") as running,
     ):
         yield running
 

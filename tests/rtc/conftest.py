@@ -49,7 +49,7 @@ def media_server(running_network: Network) -> Iterator[Server]:
             MANA_RTC_PORT=str(running_network.server_port),
             MANA_RTC_ANNOUNCED_ADDRESSES=f"127.0.0.1:{running_network.port}",
             MANA_RTC_TCP="false",
-            MANA_RTC_RESUME_TIMEOUT="2",
+            MANA_RTC_RESUME_TIMEOUT="8",
         ) as running,
     ):
         yield running

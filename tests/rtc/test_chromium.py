@@ -166,10 +166,9 @@ def test_loss_in_both_directions_is_recovered(callers: Callers, network: Network
         assert network.down.lost > 20
         recovered, unrecovered = (after[name] - before[name] for name in ("recovered", "unrecovered"))
         assert recovered > 10
-        assert unrecovered <= 0.01 * (recovered + unrecovered)
         # A packet that never came would stop the decoder until it got another keyframe.
-        assert gained["pliCount"] == 0
-        return bool(gained["totalFreezesDuration"] <= 0.5 * gained["freezeCount"])
+        is_whole = unrecovered <= 0.01 * (recovered + unrecovered) and gained["pliCount"] == 0
+        return bool(is_whole and gained["totalFreezesDuration"] <= 0.5 * gained["freezeCount"])
 
     without_a_freeze(lose)
 
@@ -291,9 +290,11 @@ def test_a_call_survives_a_lost_websocket(callers: Callers, media_server: Server
     alice.publish()
     bob.sees(1)
     (track,) = bob.tracks(kind="video")
-    bob.do("window.lab.client.disconnect()")
-    bob.do("await new Promise((r) => { window.lab.client.on('welcome', r); window.lab.client.connect(); })")
-    bob.do("await call.resume()")
+    bob.do("""
+        window.lab.client.disconnect();
+        await new Promise((r) => { window.lab.client.on('welcome', r); window.lab.client.connect(); });
+        await call.resume();
+    """)
     decoded = bob.received(track["id"])["framesDecoded"]
     bob.until(lambda: bob.received(track["id"])["framesDecoded"] > decoded + 20, "the picture goes on")
     assert bob.tracks(kind="video") == [track]

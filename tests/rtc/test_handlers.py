@@ -18,10 +18,10 @@ from tests.support.server import Server, serving
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A node with media on loopback, whose seats are soon cold."""
+    """A node with media on loopback, whose seats are cold after a few seconds."""
     with (
         databases.fresh("sqlite") as url,
-        serving(url, MANA_RTC_ADDRESSES="127.0.0.1", MANA_RTC_RESUME_TIMEOUT="1") as running,
+        serving(url, MANA_RTC_ADDRESSES="127.0.0.1", MANA_RTC_RESUME_TIMEOUT="5") as running,
     ):
         yield running
         assert "Traceback" not in running.log, running.log[-4000:]

@@ -110,6 +110,7 @@ async def test_a_call_is_recorded_until_its_people_have_left(node: Server, tmp_p
 
         recording = await Recording.of(node, room, recorder, folder)
         await recording.read(3)  # Ann's sound and picture, and Ben's sound
+        await until(lambda: any(frame["type"] == "call_participant" for frame in listener.frames), "Ben is told")
         told = [frame for frame in listener.frames if frame["type"] == "call_participant"]
         assert [(one["reason"], one["participant"]["recording"]) for one in told] == [("recording", True)]
         assert told[0]["participant"]["user_id"] == recorder.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -40,11 +41,27 @@ COMMANDS = {
 }
 
 
+#: Ports for tests, below those that the system gives to outgoing connections (ip_local_port_range, from 32768): nobody
+#: comes by one between its choice and its use. Each worker of xdist has a part of its own, and a run begins elsewhere
+#: in it than the one before.
+PORTS = range(20_000, 30_000)
+PARTS = 10
+PART = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PARTS
+_own = PORTS[PART * len(PORTS) // PARTS : (PART + 1) * len(PORTS) // PARTS]
+_ports = itertools.cycle([*_own[os.getpid() % len(_own) :], *_own[: os.getpid() % len(_own)]])
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, over TCP and UDP, and that nobody else is given."""
+    for port in itertools.islice(_ports, len(_own)):
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            try:
+                stream.bind(("127.0.0.1", port))
+                datagram.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("all ports for tests are in use")
 
 
 class Server:

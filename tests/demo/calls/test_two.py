@@ -140,6 +140,7 @@ def test_who_is_in_a_call_is_busy_for_others(
     one.click("call-voice")
     two.click("ring-answer")
     one.connected()
+    two.connected()
     three.click("call-voice")
     three.shows("toast", "is in another call")
     three.gone("call")

@@ -9,7 +9,7 @@ import pytest
 from tests.support import databases
 from tests.support.server import Server, serving
 
-FAST = {"MANA_RING_TIMEOUT": "4", "MANA_RTC_RESUME_TIMEOUT": "3", "MANA_RTC_ADDRESSES": "127.0.0.1"}
+FAST = {"MANA_RING_TIMEOUT": "6", "MANA_RTC_RESUME_TIMEOUT": "6", "MANA_RTC_ADDRESSES": "127.0.0.1"}
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,7 @@ async def test_a_killed_node_takes_nobodys_call_with_it(nodes: tuple[Server, Ser
             async with at(one, bob, device_id="phone") as again:  # comes back to the node that is left
                 await again.request("call_accept", call_id=call)
                 assert (await a.expect("call_participant"))["reason"] == "moved"
-                await asyncio.sleep(4)  # longer than a lost connection is waited for
+                await asyncio.sleep(7)  # longer than a lost connection is waited for
                 assert outcome(alice, call) == ("accepted", None)
                 await again.request("call_end", call_id=call)
                 assert (await a.expect("call_end"))["reason"] == "hangup"

@@ -254,7 +254,7 @@ async def test_who_vanished_is_swept_out_and_who_comes_back_stays(alice: Account
             await again.request("call_accept", call_id=call)
             back = await one.expect("call_participant")
             assert (back["reason"], back["participant"]["session_id"]) == ("moved", again.welcome["session_id"])
-            await asyncio.sleep(4)  # longer than what a lost connection is waited for
+            await asyncio.sleep(7)  # longer than what a lost connection is waited for
             assert outcome(alice, call) == ("accepted", None)
         over = await one.expect("call_end")
         assert over["reason"] == "disconnected"

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from tests.support.instances import Instance
-from tests.support.server import free_port
+from tests.support.server import PART, PORTS
 
 API_SECRET = "the-nodes-know-this"
 ADMIN_KEY = "who-knows-this-makes-rooms"
@@ -58,6 +58,10 @@ general: {{
 """
 
 
+#: Ports for media that each of xdist's workers has.
+RTP_PORTS = 250
+
+
 class Janus(Instance):
     """Started and killed by tests; its log is in ``folder``."""
 
@@ -73,15 +77,14 @@ class Janus(Instance):
     def command(self) -> list[str]:
         plugins = (_LIBRARIES / "plugins").glob("libjanus_*.so")
         others = ",".join(sorted(one.name for one in plugins if "videoroom" not in one.name))
-        first = free_port()
-        first = first - 300 if first > 60000 else first
+        first = PORTS.stop + PART * RTP_PORTS  # Janus passes over those that are taken
         files = {
             "janus.jcfg": _JANUS.format(
                 folder=self.folder,
                 libraries=_LIBRARIES,
                 secret=API_SECRET,
                 first=first,
-                last=first + 200,
+                last=first + RTP_PORTS - 1,
                 others=others,
             ),
             "janus.transport.websockets.jcfg": _WEBSOCKETS.format(port=self.port),

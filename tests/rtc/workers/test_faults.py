@@ -100,6 +100,13 @@ async def nodes_on(layer: BadLayer, count: int = 2) -> AsyncIterator[list[Node]]
                 await node.backend.aclose()
 
 
+@pytest.fixture
+def patient(settings: Any) -> None:
+    """A worker that misses no node that it does not hear of for a while."""
+    settings.MANA = {**settings.MANA, "RTC_RESUME_TIMEOUT": 30.0}
+
+
+@pytest.mark.usefixtures("patient")
 async def test_a_call_comes_about_though_messages_are_lost() -> None:
     layer = BadLayer(loss=0.3)
     async with worker_on(layer) as worker, nodes_on(layer) as (one, other):
@@ -116,6 +123,7 @@ async def test_a_call_comes_about_though_messages_are_lost() -> None:
         assert not other.lost("b")
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_leave_that_nobody_heard_is_made_up_for() -> None:
     layer = BadLayer()
     async with worker_on(layer) as worker, nodes_on(layer) as (one, other):
