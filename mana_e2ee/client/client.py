@@ -216,7 +216,7 @@ class E2EEClient:
 
     async def _deleted(self, frame: Json) -> None:
         if frame.get("scope") != "me":  # that is for the user's eyes alone; others may still ask for it
-            await self.receiver.delete(frame["message_id"])
+            await self.receiver.delete(frame["message_id"], frame["room_id"])
 
     async def _device_list(self, frame: Json) -> None:
         self.directory.forget_users([frame["user_id"]])

@@ -65,7 +65,7 @@ class Receiver:
         async with self._lock:
             await self._reopen(wanted)
 
-    async def delete(self, message_id: str) -> None:
+    async def delete(self, message_id: str, room_id: str) -> None:
         """The server says that a message was deleted: what it said is forgotten, or never told if it opens later."""
         async with self._lock:
             with self._context.journal.transaction() as entries:
@@ -74,7 +74,9 @@ class Receiver:
                     entries.forget_plaintext(primitives.sha256(unb64(held["frame"]["payload"])))
                 entries.release(message_id)
                 message = entries.message(message_id)
-                if message is not None:
+                if message is None and entries.fact(f"encrypted/{room_id}"):
+                    entries.keep(f"gone/{message_id}", True)  # its sender may not know yet, and send it again
+                elif message is not None:
                     if message.content is not None:
                         entries.forget_sent(message.content)
                         _forget_edits(entries, message)

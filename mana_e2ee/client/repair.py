@@ -229,6 +229,8 @@ class Repair:
         checked_content(content, place["room_id"], sender)
         if not await self._receiver.belongs(place["room_id"], sender, content):
             raise NotAMember("it is from somebody who does not belong to this room")
+        if self._context.journal.fact(f"gone/{said.get('message_id')}"):
+            return
         await self._receiver.take_again(place, content)
 
     def _place(self, frame: Json, sender: Address, message_id: object) -> Json:

@@ -344,13 +344,25 @@ test("a message that was deleted while it could not be opened stays deleted", as
     for (const table of ["session", "active", "archived"]) for (const [key] of await tx.scan(table)) tx.delete(table, key);
   });
   const { place } = await anna.say("direct", "held");
-  bob.emit("message_delete", { message_id: place.id, scope: "everyone" });
+  bob.emit("message_delete", { message_id: place.id, room_id: "direct", scope: "everyone" });
   await world.waiting;
   await new Promise((resolve) => setTimeout(resolve, 50));
   await world.waiting;
   const [event] = await bob.encrypted.decorate([{ type: "message", id: place.id, room_id: "direct", encrypted: true, deleted: true }]);
   assert.notEqual(event.payload?.text, "held");
   assert.equal((await bob.encrypted.search("held", { limit: 5 })).length, 0);
+});
+
+test("a message that was deleted before it came stays deleted, though its sender says it again", async () => {
+  const { anna, bob } = await two();
+  await anna.say("direct", "hello");
+  const { place, outgoing } = await anna.say("direct", "never told", { except: ["2"] });
+  bob.emit("message_delete", { message_id: place.id, room_id: "direct", scope: "everyone" });
+  const content = { v: 1, kind: "text", room: "direct", from: "1", device: "one", at: 1 };
+  const again = (message_id, id, text) => anna.control("2", "one", { control: "resend", message_id, content: { ...content, id, text } });
+  await again(place.id, outgoing.ack_id, "never told");
+  await again("another", "0".repeat(32), "told");
+  assert.deepEqual((await bob.encrypted.search("told")).map(({ payload }) => payload.text), ["told"]);
 });
 
 test("what is sealed opens once, for its purpose and context alone", async () => {

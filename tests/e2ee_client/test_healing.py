@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mana_e2ee.client import Message
+from mana_e2ee.client import Message, contents
 from mana_e2ee.core import tables
 from tests.e2ee_client.people import Person, World, lose, one_without_a_session
 
@@ -49,6 +49,25 @@ async def test_a_message_that_was_deleted_while_it_did_not_open_is_never_told(wo
     await bob.hear("three")
     assert not bob.find("two")
     assert [(one.text, one.deleted) for one in bob.timeline(room)][-2:] == [(None, True), ("three", False)]
+
+
+async def test_a_message_that_was_deleted_before_it_came_is_not_told_though_its_sender_says_it_again(
+    world: World,
+) -> None:
+    ada, bob = await world.person(), await world.person()
+    room = await ada.direct(bob.id)
+    await ada.send(room, "one")
+    await bob.hear("one")
+    await bob.close()
+    sent = await ada.send(room, "two")
+    await ada.delete(sent)
+    again = await world.back(bob)
+    said = contents.control("resend", content=sent.content, message_id=sent.message_id)
+    await ada.controls.send(said, [again.context.address], room_id=room)
+    await ada.send(room, "three")
+    await again.hear("three")
+    assert not again.find("two")
+    assert [one.text for one in again.timeline(room)] == ["one", "three"]
 
 
 async def test_what_somebody_deletes_for_themself_is_still_sent_again_to_others(world: World) -> None:

@@ -133,7 +133,7 @@ export class EncryptedClient extends EventTarget {
       this.#parts.directory.forgetRooms(room_id);
       this.#parts.rosters.forgetMembers(room_id);
     });
-    client.on("message_delete", ({ message_id, scope }) => scope !== "me" && message_id && this.#parts.receiver.deleted(message_id));
+    client.on("message_delete", ({ message_id, room_id, scope }) => scope !== "me" && message_id && this.#parts.receiver.deleted(message_id, room_id));
     client.on("outgoing", (outgoing) => outgoing.sealed && outgoing.status === "sent" && this.#sent(outgoing));
   }
 

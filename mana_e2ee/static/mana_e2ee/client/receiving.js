@@ -254,10 +254,10 @@ export class Receiver {
     checkedContent(content, content.room, sender);
     await this.#checkBelongs(content.room, sender, content);
     const { vault } = this.#context;
-    const [held, there] = message_id
-      ? await vault.transaction(async (rows) => [await rows.get("held", message_id), await rows.byEvent(message_id)])
+    const [held, there, isGone] = message_id
+      ? await vault.transaction(async (rows) => [await rows.get("held", message_id), await rows.byEvent(message_id), await rows.get("gone", message_id)])
       : [];
-    if (there?.deleted && there.room === content.room) return undefined; // while it could not be opened
+    if (isGone || (there?.deleted && there.room === content.room)) return undefined; // while it could not be opened
     const fits = held && String(held.frame.from) === sender.user && held.frame.room_id === content.room;
     const row = await vault.transaction(async (rows) => {
       const applied = await apply(rows, content, placeOf(fits ? held.frame : { ...frame, index: undefined, timestamp: new Date(content.at * 1000).toISOString() }));
@@ -270,10 +270,12 @@ export class Receiver {
   }
 
   /** The server deleted a message for everybody. */
-  async deleted(messageId) {
+  async deleted(messageId, roomId) {
+    const mayComeAgain = await this.#parts.rooms.isEncrypted(roomId);
     await this.#context.vault.transaction(async (rows) => {
       const row = await rows.byEvent(messageId);
       if (row && !row.deleted) rows.put("history", rows.historyKey(row), gone(row));
+      if (!row && mayComeAgain) rows.put("gone", messageId, true);
       rows.delete("held", messageId);
     });
   }

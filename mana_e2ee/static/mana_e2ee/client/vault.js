@@ -8,6 +8,7 @@
 // draft     content id               what this device is sending: content, frame
 // sent      address / order          what was encrypted for a device, for retries
 // held      event id                 frames that did not open
+// gone      event id                 messages that were deleted before this device had them: their sender may send them again
 // room, log, given, user, own        what is known of a room, its log, who has our sender key, of a user, of oneself
 
 import { nextId } from "../tables.js";
