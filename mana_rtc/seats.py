@@ -123,10 +123,12 @@ class Seats:
             seat.early = []
         try:
             joined = await self.backend.resume(room, participant)
-        except SfuError as error:
+        except BaseException as error:
             if seat is not None:
                 self.opened(seat)
-            raise _gone() from error
+            if isinstance(error, SfuError):
+                raise _gone() from error
+            raise
         seat = self._seats.get((room, participant))
         if seat is None:  # it was another node's
             info = ParticipantInfo(id=participant, user_id=session.user_id, username=session.username)

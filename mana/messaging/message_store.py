@@ -58,7 +58,7 @@ class MessageStore:
     def latest_sequence(self) -> int:
         """The sequence of the newest committed event, 0 when there is none."""
         stream = Stream.objects.using(database()).filter(pk=Stream.DEFAULT_PK)
-        return next(iter(stream.values_list("sequence", flat=True)), 0)
+        return next(iter(stream.values_list("sequence", flat=True)), 0)  # .first() would have it sorted
 
     def sync_after(self, user_pk: Any, cursor: int, limit: int, *, up_to: int) -> list[AnyEvent]:
         """The first ``limit`` events after ``cursor`` that a user may see, in order of sequence.

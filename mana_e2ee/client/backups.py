@@ -100,6 +100,8 @@ class Backups:
                 before = entries.message(message.message_id)
                 if before is not None and (before.content is not None or before.state == "deleted"):
                     continue
+                if entries.fact(f"gone/{message.message_id}") is not None:
+                    continue  # from a device that had not heard of its end
                 if not entries.knows_content(message.content or {}):
                     entries.put_message(message)
                     entries.release(message.message_id)

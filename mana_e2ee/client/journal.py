@@ -96,6 +96,9 @@ class Journal:
             for key, row in tx.scan(SENT):
                 if json.loads(row)["at"] + KEPT < now:
                     tx.delete(SENT, key)
+            for message_id, at in entries.facts("gone/").items():
+                if at + KEPT < now:
+                    entries.keep(f"gone/{message_id}", None)
             entries.trim_held()
 
 

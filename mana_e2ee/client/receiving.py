@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -75,7 +76,9 @@ class Receiver:
                 entries.release(message_id)
                 message = entries.message(message_id)
                 if message is None and entries.fact(f"encrypted/{room_id}"):
-                    entries.keep(f"gone/{message_id}", True)  # its sender may not know yet, and send it again
+                    entries.keep(
+                        f"gone/{message_id}", int(time.time())
+                    )  # its sender may not know yet, and send it again
                 elif message is not None:
                     if message.content is not None:
                         entries.forget_sent(message.content)

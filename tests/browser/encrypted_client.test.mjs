@@ -232,6 +232,7 @@ test("only the account key that the user has looked at is agreed to, and verifie
   await assert.rejects(anna.encrypted.trustAccount("2", shown.account), { code: "account_changed", userId: "2" });
   await assert.rejects(anna.say("direct", "to whom?"), { code: "account_changed" });
   await anna.encrypted.trustAccount("2", newest.account);
+  await assert.rejects(anna.encrypted.trustAccount("2", shown.account), { code: "account_changed" }); // agreed to in another tab
   await assert.rejects(anna.encrypted.setVerified("2", true, first.account), { code: "account_changed", userId: "2" });
   assert.equal(await anna.encrypted.isVerified("2"), false);
   await anna.encrypted.setVerified("2", true, newest.account);
@@ -255,6 +256,23 @@ test("members who come while they are being asked for are known afterwards", asy
   assert.deepEqual([state.encrypted, state.without, asked], [true, [], 2]);
   const { sealed } = await anna.say("group", "to all three");
   assert.deepEqual(Object.keys(sealed.payloads ?? {}).filter((user) => user !== "1").sort(), ["2", "3"]);
+});
+
+test("a device that is linked leaves the backup of the others as it is", async () => {
+  const { world, anna, bob } = await two();
+  const key = await bob.encrypted.enableBackup();
+  await anna.say("direct", "hello");
+  await bob.encrypted.enableBackup(); // with the message in it
+  const phone = await world.device("2", "phone");
+  const latest = await bob.encrypted.recoveryKey();
+  assert.notEqual(latest, key);
+  await bob.encrypted.link((await phone.encrypted.showLinkCode()).text);
+  await happened(phone, "linked");
+  await world.waiting;
+  await phone.encrypted.devices();
+  assert.equal(await phone.encrypted.recoveryKey(), latest);
+  const tablet = await world.device("2", "tablet");
+  assert.equal(await tablet.encrypted.restoreBackup(latest), 1);
 });
 
 test("the recovery key of another device is taken, and what it opens is written anew", async () => {

@@ -62,11 +62,12 @@ ATTEMPTS = 3
 
 def test_media_is_back_within_a_second() -> None:
     """In both directions, on the same DTLS session, with new ICE credentials."""
+    longest: list[float] = []
     for _ in range(ATTEMPTS):
-        gaps = gaps_at_a_change()
-        if max(gaps) <= 1.0:
-            return
-    raise AssertionError(gaps)
+        longest.append(max(gaps_at_a_change()))
+        if longest[-1] <= 1.0:
+            break
+    assert min(longest) <= 1.0, longest
 
 
 def gaps_at_a_change() -> list[float]:

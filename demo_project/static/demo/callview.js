@@ -71,7 +71,7 @@ export class CallView {
     this.#stop = [
       call.on("change", () => this.#render()),
       call.on("ended", ({ reason }) => this.#said(call, reason)),
-      call.on("muted", ({ by }) => toast(by === null ? "You were muted while you were away." : `${this.#name(by)} muted you.`)),
+      call.on("muted", ({ by }) => toast(by === null ? "You are muted in this call." : `${this.#name(by)} muted you.`)),
       call.on("left", (left) => this.#leftSaid(call, left)),
       call.on("error", (error) => toast(error.message, "error")),
     ];

@@ -93,7 +93,7 @@ function page(context, userId, name, { number, account, verified, changed }, ren
       try {
         await encrypted.trustAccount(userId, account);
       } catch (error) {
-        toast(error.code === "account_changed" ? `${name} has yet other keys since. Compare the new number.` : error.message);
+        toast(error.code === "account_changed" ? `${name} has yet other keys since. Compare the new number.` : error.message, "error");
         return render();
       }
       toast("The new keys are used from now on.");

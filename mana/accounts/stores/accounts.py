@@ -160,7 +160,7 @@ class AccountStore(Store):
         if lock:
             rows = rows.select_for_update()
         try:
-            return next(iter(rows.filter(pk=sign_in_id)), None)
+            return next(iter(rows.filter(pk=sign_in_id)), None)  # .first() would have it sorted
         except (ValidationError, ValueError):
             return None
 

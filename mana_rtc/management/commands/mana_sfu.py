@@ -60,7 +60,6 @@ class Command(BaseCommand):
         config = dataclasses.replace(config, transport=transport)
         if options["max_rooms"] is not None:
             config = dataclasses.replace(config, max_rooms=options["max_rooms"])
-        look_rarely()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             try:
                 runner.run(self._run(config, layer, options))
@@ -70,6 +69,7 @@ class Command(BaseCommand):
     async def _run(self, config: Any, layer: Any, options: dict[str, Any]) -> None:
         from mana_rtc.workers.process import Worker
 
+        look_rarely()
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

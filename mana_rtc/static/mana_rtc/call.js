@@ -24,6 +24,7 @@ export class Call extends Emitter {
   answeredAt = null;
   /** Counts what was told of its members. */
   revision = 0;
+  #touched = new Map(); // user id -> the revision at which something was told of them last
   /** Whether the server can be reached; media may go on without. */
   online = true;
   /** Whether this person does not want a call of somebody else, which may still ring as far as the server knows. */
@@ -185,33 +186,37 @@ export class Call extends Emitter {
 
   // What Calls tells it
 
-  /** Everybody, as a frame or REST lists them. */
-  setMembers(list) {
-    this.revision += 1;
+  /** Everybody, as a frame or REST lists them, who was asked at revision `since`: what was told after that holds. */
+  setMembers(list, since = this.revision) {
+    const isNewer = (id) => this.#touched.get(id) > since;
     const seen = new Set();
     for (const one of list ?? []) {
       seen.add(one.user_id);
-      this.#take(one);
+      if (!isNewer(one.user_id)) this.#take(one);
     }
-    for (const id of this.members.keys()) if (!seen.has(id) && id !== this.me) this.#left(id, "left");
+    for (const id of this.members.keys()) if (!seen.has(id) && id !== this.me && !isNewer(id)) this.#left(id, "left");
     this.#follow();
     this.changed();
   }
 
   /** One of them has changed, or left. */
   setMember(one, reason) {
-    this.revision += 1;
     this.#take(one);
     if (one.state !== "joined" && one.state !== "ringing") this.#left(one.user_id, reason);
     this.#follow();
     this.changed();
   }
 
+  /** Whether somebody of whom was told is in it no more. */
+  hasLeft(userId) {
+    return this.#touched.has(userId) && !this.members.has(userId);
+  }
+
   /** mute, camera_toggle, screen_share_start, screen_share_stop, pin */
   stateFrame({ type, from, to, payload }) {
-    this.revision += 1;
     const member = this.members.get(type === "mute" ? (to ?? from) : from);
     if (!member) return; // they have left, and another node told that first
+    this.#touch(member.user_id);
     if (type === "mute" && to !== undefined && to !== null) {
       member.muted = true;
       if (to === this.me) this.#mutedBy(from);
@@ -273,8 +278,9 @@ export class Call extends Emitter {
 
   /** Whether what somebody sends can be decrypted. */
   keyOf(userId, opens) {
-    const member = this.members.get(userId);
-    if (!member) return; // what they sent before they left
+    // Of nobody else: what they sent before they left.
+    const member = this.members.get(userId) ?? this.#strays.get(userId);
+    if (!member) return;
     member.opens = opens;
     this.emit("key", { user_id: userId, opens });
     this.changed();
@@ -384,15 +390,13 @@ export class Call extends Emitter {
   }
 
   #trackOf(userId, source, track) {
-    const media = this.members.get(userId)?.media ?? this.#strays.get(userId) ?? {};
-    if (track) media[source] = track;
-    else delete media[source];
-    if (!this.members.has(userId)) {
-      // They left first, or the media server was faster than the frame that tells of them.
-      if (Object.keys(media).length) this.#strays.set(userId, media);
-      else this.#strays.delete(userId);
-      return;
-    }
+    let member = this.members.get(userId) ?? this.#strays.get(userId);
+    // The media server was faster than the frame that tells of them; or they left first.
+    if (!member && track) this.#strays.set(userId, (member = { media: {} }));
+    if (!member) return;
+    if (track) member.media[source] = track;
+    else delete member.media[source];
+    if (!this.members.has(userId)) return;
     this.emit("track", { user_id: userId, source, track });
     this.changed();
   }
@@ -415,7 +419,9 @@ export class Call extends Emitter {
 
   #left(userId, reason) {
     const member = this.members.get(userId);
+    this.#strays.delete(userId);
     if (!member) return;
+    this.#touch(userId);
     this.members.delete(userId);
     if (this.dominant === userId) this.dominant = null;
     if (this.pinned === userId) this.pin(null);
@@ -452,7 +458,12 @@ export class Call extends Emitter {
     if (before !== found.level) this.changed();
   }
 
+  #touch(userId) {
+    this.#touched.set(userId, (this.revision += 1));
+  }
+
   #take(one) {
+    this.#touch(one.user_id);
     const member = Object.assign(this.#member(one.user_id), stateOf(one));
     if (one.user_id === this.me && this.#pinned !== undefined) member.pinned = this.#pinned;
   }
@@ -460,12 +471,12 @@ export class Call extends Emitter {
   #member(userId) {
     let member = this.members.get(userId);
     if (!member) {
-      const media = this.#strays.get(userId) ?? {};
-      member = { user_id: userId, username: "", state: "joined", media, speaking: false, quality: null };
+      member = { user_id: userId, username: "", state: "joined", media: {}, speaking: false, quality: null };
       Object.assign(member, { muted: false, camera: false, screen: false, pinned: null, recording: false });
+      Object.assign(member, this.#strays.get(userId)); // media, and whether it opens
       this.#strays.delete(userId);
       this.members.set(userId, member);
-      for (const [source, track] of Object.entries(media)) this.emit("track", { user_id: userId, source, track });
+      for (const [source, track] of Object.entries(member.media)) this.emit("track", { user_id: userId, source, track });
     }
     return member;
   }
@@ -473,7 +484,7 @@ export class Call extends Emitter {
   /** What others see of us. */
   #tellState() {
     const own = this.members.get(this.me);
-    if (own?.muted && this.microphone && !this.#saidMuted) this.#mutedBy(null); // a moderator, while we were away
+    if (own?.muted && this.microphone && !this.#saidMuted) this.#mutedBy(null); // by a moderator while we were away, or by ourselves before this page was loaded
     else if (!this.microphone || own?.muted) this.#tell({ type: "mute", payload: !this.microphone });
     if (this.camera !== Boolean(own?.camera)) this.#tell({ type: "camera_toggle", payload: this.camera });
     if (this.screen !== Boolean(own?.screen)) this.#tell({ type: this.screen ? "screen_share_start" : "screen_share_stop" });

@@ -29,7 +29,7 @@
  *
  * Of a Call: `change` (whatever is shown of it), `track` {user_id, source, track}, `speakers` {dominant, speakers},
  * `quality` {user_id, level, loss, rtt, kbps} (quality.js), `layers` {source, layers} (what is watched of ours), `muted`
- * {by} (null: somebody, while we were away), `left` {user_id, username, reason}, `ended` {reason}, `error`, and with
+ * {by} (null: we have come back to it so), `left` {user_id, username, reason}, `ended` {reason}, `error`, and with
  * encryption `key` {user_id, opens}.
  *
  * Members (`call.members`, by user id) have `username`, `state` (`ringing`, `joined`), `muted`, `camera`, `screen`,
@@ -55,6 +55,8 @@ import { CallEncryption } from "./encryption.js";
 export { Call, CallError, LocalMedia };
 
 const PEER_PATIENCE = 12_000; // ms
+const AGAIN = 500; // ms between two looks at who is in a call
+const FAILURES = 5; // looks that may fail, one after the other
 const CANT_ENCRYPT = "This call is end-to-end encrypted, and this device can't do that.";
 
 const RELAYED = ["offer", "answer", "candidate", "call_key"];
@@ -74,6 +76,8 @@ export class Calls extends Emitter {
   #ice = null; // {configuration, until}
   #declined = new Set(); // ids of calls: the server may not know yet
   #told = 0; // frames that told of what goes on
+  #loading = new Map(); // call -> {again, failures}: whose people the server is being asked for
+  #isOut = false; // signed out: nothing that REST may still answer concerns this page
 
   /**
    * @param {import("../mana/mana.js").ManaClient} client
@@ -166,6 +170,7 @@ export class Calls extends Emitter {
     for (let tries = 0; tries < 3; tries += 1) {
       const told = this.#told;
       const { results } = await this.#client.rest.get("rtc/calls", { live: true });
+      if (this.#isOut) return undefined;
       if (this.#told === told) return this.#found(results);
     }
   }
@@ -205,6 +210,7 @@ export class Calls extends Emitter {
     this.current?.offline();
     if (state !== "closed" && state !== "unauthenticated") return;
     // Signed out, also elsewhere: nothing brings it back, and nobody would be told to stop ringing.
+    this.#isOut = true;
     for (const call of [...this.ringing.values()]) this.#stopRinging(call, "disconnected");
     this.current?.end("disconnected");
   }
@@ -285,18 +291,30 @@ export class Calls extends Emitter {
     return Boolean(this.#options.keyTransport && CallEncryption.isSupported);
   }
 
-  /** Who is in it, as the server has it: frames only hint. What a frame told meanwhile is newer: then it asks again. */
-  async #load(call, hint) {
-    for (let tries = 0; tries < 3; tries += 1) {
-      const { revision } = call;
-      const found = await this.#client.rest.get(`rtc/calls/${call.id}`).catch(() => null);
-      if (call.state === "ended") return;
-      if (!found) return void (hint && call.setMembers(hint));
-      if (found.state === "ended") return void call.end(found.reason ?? "disconnected");
-      if (call.revision !== revision) continue;
-      if (found.answered_at) call.answeredAt ??= Date.parse(found.answered_at);
-      return call.setMembers(found.participants.filter(isPresent));
+  /**
+   * Who is in it, as the server has it: frames only hint. Of whom a frame tells while it is asked, that is newer. Where several
+   * ask for it, the server is asked once, and once more.
+   */
+  async #load(call) {
+    const running = this.#loading.get(call);
+    if (running) return void (running.again = true);
+    const work = { again: true, failures: 0 };
+    this.#loading.set(call, work);
+    for (let tries = 0; work.again && call.state !== "ended"; tries += 1) {
+      if (tries) await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      work.again = false;
+      const since = call.revision;
+      const found = await this.#client.rest.get(`rtc/calls/${call.id}`).catch((error) => (error.status === 404 ? null : undefined));
+      if (found === undefined) work.again = (work.failures += 1) < FAILURES;
+      else if (found && call.state !== "ended") this.#loaded(call, found, since);
     }
+    this.#loading.delete(call);
+  }
+
+  #loaded(call, found, since) {
+    if (found.state === "ended") return call.end(found.reason ?? "disconnected");
+    if (found.answered_at) call.answeredAt ??= Date.parse(found.answered_at);
+    return call.setMembers(found.participants.filter(isPresent), since);
   }
 
   async #check(call) {
@@ -345,6 +363,7 @@ export class Calls extends Emitter {
   // Frames
 
   #welcomed({ session_id }) {
+    this.#isOut = false;
     const again = this.#session !== null && this.#session !== session_id;
     this.#session = session_id;
     if (again && this.current?.isIn) this.#comeBack(this.current); // who is about to enter does so on the new session
@@ -385,7 +404,7 @@ export class Calls extends Emitter {
     this.#note(room_id, { call_id }, participants);
     const { current } = this;
     const found = from === me && !session_id; // to this session: the call as it found it
-    const here = current && [null, room_id].includes(current.roomId) && !this.#declined.has(call_id);
+    const here = current && (current.roomId === room_id || (current.roomId === null && !this.#declined.has(call_id)));
     if (found && here && current.id !== call_id && current.state === "calling") {
       // Somebody else had begun one in this room: we are in theirs.
       current.id = call_id;
@@ -410,11 +429,12 @@ export class Calls extends Emitter {
    */
   #joinedBy(call, userId, participants) {
     const theirs = participants.find((one) => one.user_id === userId);
-    if (theirs) call.setMember(theirs);
+    const isLate = call.hasLeft(userId); // or they have come back: the server knows
+    if (theirs && !isLate) call.setMember(theirs);
     const others = participants.filter((one) => ![userId, call.me].includes(one.user_id));
     const known = [...call.members.values()].filter((one) => ![userId, call.me].includes(one.user_id));
     const isSame = others.length === known.length && others.every((one) => call.members.get(one.user_id)?.state === one.state);
-    if (!isSame) this.#load(call, participants);
+    if (!isSame || isLate) this.#load(call);
   }
 
   #rejected({ call_id, from, reason }) {

@@ -163,6 +163,7 @@ async def test_who_is_removed_from_the_room_is_out_within_a_second(
     alice: Account, bob: Account, carol: Account
 ) -> None:
     async with alice.socket() as owner, bob.socket() as two, carol.socket() as three:
+        took: list[float] = []
         for _ in range(ATTEMPTS):
             room = alice.room(bob, carol)
             call = await in_group_call(owner, [(bob, two), (carol, three)], room)
@@ -171,12 +172,12 @@ async def test_who_is_removed_from_the_room_is_out_within_a_second(
             assert (await three.expect("call_end", call_id=call))["reason"] == "removed"
             gone = await two.expect("call_participant", call_id=call)
             assert gone["participant"]["user_id"] == carol.id
-            took = time.monotonic() - began
-            if took < 1:
+            took.append(time.monotonic() - began)
+            if took[-1] < 1:
                 break
             await owner.request("call_end", call_id=call, payload={"everybody": True})
             await two.expect("call_end", call_id=call)
-        assert took < 1
+        assert min(took) < 1, took
         assert (await three.refusal("call_accept", call_id=call))["code"] == "not_found"
         assert (await three.refusal("offer", room_id=room, to=bob.id, sdp="v=0"))["code"] == "not_a_member"
         await owner.request("call_end", call_id=call, payload={"everybody": True})
@@ -186,6 +187,7 @@ async def test_who_is_removed_from_the_room_is_out_within_a_second(
 
 async def test_a_block_ends_the_call_of_the_two_within_a_second(alice: Account, bob: Account) -> None:
     async with alice.socket() as one, bob.socket() as two:
+        took: list[float] = []
         for _ in range(ATTEMPTS):
             call = await ring(one, bob)
             room = (await two.expect("call_start", call_id=call))["room_id"]
@@ -194,11 +196,11 @@ async def test_a_block_ends_the_call_of_the_two_within_a_second(alice: Account, 
             bob.post("blocks", user_id=alice.id)
             for socket in (one, two):
                 await socket.expect("call_end", call_id=call)
-            took = time.monotonic() - began
-            if took < 1:
+            took.append(time.monotonic() - began)
+            if took[-1] < 1:
                 break
             assert bob.http.delete(f"/api/blocks/{alice.id}").status_code < 300
-        assert took < 1
+        assert min(took) < 1, took
         for kind, fields in RELAYED:
             refusal = await one.refusal(kind, room_id=room, to=bob.id, **fields)
             assert refusal["code"] == "forbidden"

@@ -113,13 +113,14 @@ async def until_all_are_back(listeners: list[Listener]) -> float:
 
 async def test_a_killed_worker_s_calls_go_on_elsewhere(call: tuple[Cluster, str, str, list[Listener]]) -> None:
     cluster, room, key, listeners = call
+    took: list[float] = []
     for _ in range(ATTEMPTS):
         await asyncio.to_thread(cluster.staff)
         (await asyncio.to_thread(worker_of, cluster, room)).kill()
-        took = await until_all_are_back(listeners)
-        if took <= GOAL:
+        took.append(await until_all_are_back(listeners))
+        if took[-1] <= GOAL:
             break
-    assert took <= GOAL
+    assert min(took) <= GOAL, took
     assert listeners[0].account.get(f"rtc/calls/{key}")["state"] == "accepted"
     for listener in listeners:
         await listener.bot.request("call_end", call_id=key)
@@ -131,16 +132,17 @@ async def test_a_worker_that_is_told_to_end_gives_its_calls_away(
     call: tuple[Cluster, str, str, list[Listener]],
 ) -> None:
     cluster, room, _, listeners = call
+    took: list[float] = []
     for _ in range(ATTEMPTS):
         await asyncio.to_thread(cluster.staff)
         leaving = await asyncio.to_thread(worker_of, cluster, room)
         ended = asyncio.create_task(asyncio.to_thread(leaving.terminate))
-        took = await until_all_are_back(listeners)
+        took.append(await until_all_are_back(listeners))
         assert await ended == 0
         assert await asyncio.to_thread(worker_of, cluster, room) is not leaving
-        if took <= GOAL:
+        if took[-1] <= GOAL:
             break
-    assert took <= GOAL
+    assert min(took) <= GOAL, took
 
 
 async def test_a_worker_that_hung_has_no_call_any_more(call: tuple[Cluster, str, str, list[Listener]]) -> None:

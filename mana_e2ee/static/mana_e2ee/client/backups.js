@@ -72,6 +72,7 @@ export class Backups {
     for (const { message_id, sequence, index, timestamp, content } of messages) {
       if (typeof message_id !== "string" || !Number.isSafeInteger(sequence)) throw invalid("not a message");
       checkedContent(content, content?.room, new Address(content.from, content.device));
+      if (await this.#context.vault.get("gone", message_id)) continue; // from a device that had not heard of its end
       const place = { message_id, sequence, index: index ?? undefined, timestamp: String(timestamp ?? "") };
       taken += (await this.#context.vault.transaction((rows) => apply(rows, content, place))) ? 1 : 0;
       await this.#context.vault.delete("held", message_id);
@@ -169,8 +170,8 @@ export class Backups {
     await this.#decide(key && unb64(key), at);
     // Ours may have arrived after the other device's DELETE.
     if (!key) await this.#context.rest.delete("e2ee/backup").catch(() => {});
-    // And under the key before, over that device's backup.
-    else await this.store().catch(() => {}); // with the next message
+    // Ours, under the key before, may have replaced that device's. Who had none has not written any, nor a history to write.
+    else if (mine) await this.store().catch(() => {}); // with the next message
     this.#context.tell("backup", { enabled: Boolean(key) });
   }
 

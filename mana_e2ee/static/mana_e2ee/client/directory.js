@@ -288,9 +288,9 @@ export class Directory {
   async trustAccount(user, account) {
     const { store, vault, tell } = this.#context;
     const row = await vault.get("user", user);
+    const list = await this.shown(user);
+    if (account !== undefined && (!list || typed(list.account) !== account)) throw accountChanged(user);
     if (!row?.changed) return;
-    const list = DeviceList.fromBytes(row.changed);
-    if (account !== undefined && typed(list.account) !== account) throw accountChanged(user);
     await trustAccount(store, list);
     const { changed, verified, expected, ...rest } = row;
     await vault.put("user", user, rest);

@@ -275,7 +275,7 @@ export class Receiver {
     await this.#context.vault.transaction(async (rows) => {
       const row = await rows.byEvent(messageId);
       if (row && !row.deleted) rows.put("history", rows.historyKey(row), gone(row));
-      if (!row && mayComeAgain) rows.put("gone", messageId, true);
+      if (!row && mayComeAgain) rows.put("gone", messageId, { at: Date.now() });
       rows.delete("held", messageId);
     });
   }

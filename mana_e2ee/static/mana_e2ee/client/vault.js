@@ -49,7 +49,7 @@ export class Vault {
   /** Forget what is too old for a retry; what nobody has sent again by then is lost. */
   prune(now) {
     return this.transaction(async (rows) => {
-      for (const table of ["sent", "draft"])
+      for (const table of ["sent", "draft", "gone"])
         for (const [key, row] of await rows.scan(table)) if (row.at + SENT_AGE < now) rows.delete(table, key);
       for (const [key, row] of await rows.scan("held")) if (row.at + SENT_AGE < now) await rows.giveUp(key);
     });
