@@ -294,14 +294,7 @@ class Hub:
             self.revoker.take(announcement)
             return
         if not announcement.room:
-            tick = Tick([announcement])
-            receivers = 0
-            for user in announcement.users:
-                for session in self.users.get(user, ()):
-                    if session.id != announcement.origin and session.rooms.isdisjoint(announcement.but_rooms):
-                        session.enqueue(tick, tick.size)
-                        receivers += 1
-            counters.fanned_out((announcement,), receivers)
+            self._deliver_to_users(announcement)
             return
         room = self.rooms.get(announcement.room)
         if room is None:
@@ -317,10 +310,22 @@ class Hub:
             for _, session in room.latecomers:
                 if session.id != announcement.origin:
                     session.enqueue(tick, tick.size)
+        if len(room.sessions) == 1 and next(iter(room.sessions)).id == announcement.origin:
+            return  # nobody else is here, as where the two of a direct room are at two nodes
         if not room.tick:
             self._dirty_rooms.append(room)
             self._pace.ask()
         room.tick.append(announcement)
+
+    def _deliver_to_users(self, announcement: Announcement) -> None:
+        tick = Tick([announcement])
+        receivers = 0
+        for user in announcement.users:
+            for session in self.users.get(user, ()):
+                if session.id != announcement.origin and session.rooms.isdisjoint(announcement.but_rooms):
+                    session.enqueue(tick, tick.size)
+                    receivers += 1
+        counters.fanned_out((announcement,), receivers)
 
     def _deliver_to_some(self, room: Room, announcement: Announcement) -> None:
         """What only some of the people in a room may see. It has no sequence, so it needs no place among the others."""
