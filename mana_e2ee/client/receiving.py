@@ -76,9 +76,8 @@ class Receiver:
                 entries.release(message_id)
                 message = entries.message(message_id)
                 if message is None and entries.fact(f"encrypted/{room_id}"):
-                    entries.keep(
-                        f"gone/{message_id}", int(time.time())
-                    )  # its sender may not know yet, and send it again
+                    # Its sender may not know yet, and send it again.
+                    entries.keep(f"gone/{message_id}", int(time.time()))
                 elif message is not None:
                     if message.content is not None:
                         entries.forget_sent(message.content)

@@ -57,7 +57,7 @@ async def test_what_happens_while_a_seat_is_taken_again_is_told_to_the_session_t
     before, after = _session("before"), _session("after")
     hub = SimpleNamespace(loop=asyncio.get_running_loop(), sessions={"before": before, "after": after})
     with override_settings(MANA={"RTC_BACKEND": "tests.rtc.test_seats.backend"}):
-        seats = Seats(hub)  # type: ignore[arg-type]
+        seats = Seats(hub)  # type: ignore[arg-type]  # a hub as far as seats need one
         seat, _ = await seats.take(before, "room")
         seats.opened(seat)
         media: Any = seats.backend

@@ -16,7 +16,7 @@ from mana.accounts import permissions, stores
 from mana.accounts.fingerprint import fingerprint
 from mana.accounts.live import send_signal
 from mana.accounts.models import Profile, SignIn
-from mana.accounts.services.sign_ins import DEVICE_CLAIM, SIGN_IN_CLAIM, holds
+from mana.accounts.services.sign_ins import DEVICE_CLAIM, SIGN_IN_CLAIM, holds_for
 from mana.accounts.stores import Person, person, resolve
 from mana.protocol import ErrorCode, ManaError
 from mana.realtime.identity import Identity, Refused
@@ -70,7 +70,7 @@ def identity_from_token(token: str) -> Identity:
         ) from None
     except (KeyError, ValueError, ValidationError, get_user_model().DoesNotExist):
         raise Refused(ErrorCode.UNAUTHENTICATED, "The token names no user.") from None
-    if sign_in_id is not None and not (row is not None and row.user_id == user.pk and holds(row)):
+    if sign_in_id is not None and not holds_for(row, user):
         raise Refused(ErrorCode.REVOKED)
     return identity_of(user, expires_at=float(claims["exp"]), sign_in_id=sign_in_id, device_id=claims.get(DEVICE_CLAIM))
 

@@ -160,7 +160,11 @@ def holds(row: SignIn) -> bool:
 
 def valid(user: Any, sign_in_id: str) -> bool:
     """Whether a sign-in is the user's and holds."""
-    row = stores.accounts().sign_in(sign_in_id)
+    return holds_for(stores.accounts().sign_in(sign_in_id), user)
+
+
+def holds_for(row: SignIn | None, user: Any) -> bool:
+    """Whether there is such a sign-in, and it is the user's and holds."""
     return row is not None and row.user_id == user.pk and holds(row)
 
 
