@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mana.conf import settings
 from mana.protocol import CloseCode, ErrorCode, ErrorFrame, ServerFrame, encode
-from mana.realtime import tracing, transport
+from mana.realtime import tasks, tracing, transport
 from mana.realtime.counters import counters
 from mana.realtime.identity import Identity
 from mana.realtime.limits import TokenBucket
@@ -183,7 +183,7 @@ class Session:
         texts = self._take()
         for position, text in enumerate(texts):
             try:
-                suspended = _start(self._send({"type": "websocket.send", "text": text}))
+                suspended = tasks.start(self._send({"type": "websocket.send", "text": text}))
             except Exception:  # the server's ways to say that the peer is gone
                 self._abandon()
                 return
@@ -322,41 +322,3 @@ def error_frame(
     if tracing.tracer is not None:
         tracing.tracer.refusing(code)
     return ErrorFrame(code=code, error=detail or TEXTS[code], retry_after=retry_after, ack_id=ack_id, details=details)
-
-
-def _start(awaitable: Awaitable[None]) -> Awaitable[None] | None:
-    """Runs a coroutine until it first waits. ``None`` if it finished, else what must be awaited to finish it.
-
-    Most servers' ``send`` never waits while the transport takes the bytes; a task for each send would cost more than
-    the send.
-    """
-    step = getattr(awaitable, "send", None)
-    if step is None:
-        return awaitable
-    try:
-        waiting_for = step(None)
-    except StopIteration:
-        return None
-    return _Suspended(awaitable, waiting_for)
-
-
-class _Suspended:
-    """A coroutine that was started by ``_start`` and waits for ``waiting_for``, made awaitable again."""
-
-    def __init__(self, coroutine: Any, waiting_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waiting_for = waiting_for
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waiting_for = self._waiting_for
-        while True:
-            try:
-                value = yield waiting_for
-            except BaseException as error:
-                step, argument = self._coroutine.throw, error
-            else:
-                step, argument = self._coroutine.send, value
-            try:
-                waiting_for = step(argument)
-            except StopIteration:
-                return

@@ -1,9 +1,10 @@
-"""Ending tasks for good."""
+"""Coroutines that mostly need no task of their own, and tasks that are to end for good."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Generator, Iterable
+from typing import Any
 
 #: Seconds after which a task that did not end is cancelled once more.
 AGAIN = 1.0
@@ -23,3 +24,41 @@ async def end(tasks: Iterable[asyncio.Task[None] | None]) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # or it would be logged as never looked at
+
+
+def start(awaitable: Awaitable[None]) -> Awaitable[None] | None:
+    """Runs a coroutine until it first waits. ``None`` if it finished, else what must be awaited to finish it.
+
+    Sending never waits, mostly, while the transport takes the bytes; a task for it would cost more than the sending.
+    There need not be a task around it, so the coroutine must use none before it waits, as ``asyncio.timeout`` does.
+    """
+    step = getattr(awaitable, "send", None)
+    if step is None:
+        return awaitable
+    try:
+        waiting_for = step(None)
+    except StopIteration:
+        return None
+    return _Suspended(awaitable, waiting_for)
+
+
+class _Suspended:
+    """A coroutine that was started by ``start`` and waits for ``waiting_for``, made awaitable again."""
+
+    def __init__(self, coroutine: Any, waiting_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waiting_for = waiting_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waiting_for = self._waiting_for
+        while True:
+            try:
+                value = yield waiting_for
+            except BaseException as error:
+                step, argument = self._coroutine.throw, error
+            else:
+                step, argument = self._coroutine.send, value
+            try:
+                waiting_for = step(argument)
+            except StopIteration:
+                return

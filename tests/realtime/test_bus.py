@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from mana.layers.redis import RedisChannelLayer
+from mana.layers.topics import TopicChannelLayer
 from mana.realtime import bus, tasks
 from mana.realtime.announce import announce
 from mana.realtime.announcements import Announcement, unpack
@@ -194,3 +195,84 @@ async def test_a_node_goes_though_the_layer_takes_nothing(monkeypatch: pytest.Mo
     await made.start()
     made.publish([Announcement(0, "tea", "{}")])
     await asyncio.wait_for(made.stop(), 5)
+
+
+class TopicLayer(TopicChannelLayer):
+    """A layer of the project's own whose sending waits while ``gate`` is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.breaks = False
+
+    def _make_link(self) -> Any:
+        raise AssertionError
+
+    def is_connected(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return True
+
+    async def on_reconnect(self, tell: Any) -> None: ...
+    async def group_listen(self, group: str, listener: Any) -> None: ...
+    async def group_unlisten(self, group: str, listener: Any) -> None: ...
+    async def close_pools(self) -> None: ...
+
+    async def group_tell(self, group: str, message: dict[str, Any]) -> None:
+        if not self.gate.is_set():
+            await self.gate.wait()
+        if self.breaks:
+            raise ConnectionError("The layer is away.")
+        self.sent.append([one.sequence for one in unpack(message["data"])])
+
+
+async def test_what_a_layer_takes_at_once_is_published_before_publish_returns() -> None:
+    layer = TopicLayer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    made.publish([Announcement(1, "tea", "{}")])
+    made.publish([Announcement(2, "tea", "{}")])
+    assert layer.sent == [[1], [2]]
+    await made.stop()
+
+
+async def test_what_a_layer_makes_wait_is_finished_before_anything_younger_goes() -> None:
+    layer = TopicLayer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    layer.gate.clear()
+    for number in (1, 2, 3):
+        made.publish([Announcement(number, "tea", "{}")])
+    await asyncio.sleep(0)
+    assert layer.sent == []
+    layer.gate.set()
+    await made.stop()
+    assert layer.sent == [[1], [2, 3]]
+
+
+async def test_what_a_layer_refuses_at_once_is_counted_as_dropped() -> None:
+    layer = TopicLayer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    layer.breaks = True
+    made.publish([Announcement(1, "tea", "{}")])
+    layer.breaks = False
+    made.publish([Announcement(2, "tea", "{}")])
+    assert (made.drops, layer.sent) == (1, [[2]])
+    await made.stop()
+
+
+async def test_a_layer_that_hangs_is_given_up_and_the_next_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "SEND_TIMEOUT", 0.05)
+    layer = TopicLayer()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    layer.gate.clear()
+    made.publish([Announcement(1, "tea", "{}")])
+    async with asyncio.timeout(10):
+        while not made.drops:
+            await asyncio.sleep(0.01)
+    layer.gate.set()
+    made.publish([Announcement(2, "tea", "{}")])
+    await made.stop()
+    assert (made.drops, layer.sent) == (1, [[2]])

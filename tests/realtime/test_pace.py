@@ -56,6 +56,7 @@ class Node:
         self.tells = tells
         self.clock = Clock()
         self.flushes: list[float] = []
+        self.tellings: list[float] = []
         loop: Any = self.clock
         self.pace = Pace(loop, self.flush, rests=rests)
 
@@ -63,6 +64,8 @@ class Node:
         tells = self.tells and not self.pace.is_resting
         self.pace.hold()
         self.flushes.append(self.clock.now)
+        if tells:
+            self.tellings.append(self.clock.now)
         self.clock.now += 0.001
         self.pace.done(0.001, told=tells)
 
@@ -94,6 +97,46 @@ def test_after_it_has_told_others_a_node_rests_some_times_as_long_as_it_worked()
     node.clock.go_on(0.9 * pace.REST * 0.001)
     assert len(node.flushes) == 1
     node.clock.go_on(0.2 * pace.REST * 0.001)
+    node.clock.go_on()
+    assert len(node.flushes) == 2
+
+
+def test_what_comes_when_the_rest_is_over_is_gathered_until_a_turn_of_the_loop_brings_no_more() -> None:
+    node = Node()
+    node.pace.ask()
+    node.clock.go_on()
+    node.clock.go_on(1.1 * pace.REST * 0.001)
+    for _ in range(5):
+        node.pace.ask()
+        node.clock.go_on()
+    assert len(node.flushes) == 1
+    node.clock.go_on()
+    assert len(node.flushes) == 2
+
+
+def test_what_never_ends_coming_is_sent_when_patience_is_over() -> None:
+    node = Node()
+    node.pace.ask()
+    node.clock.go_on()
+    told = node.clock.now
+    while len(node.flushes) == 1:
+        node.pace.ask()
+        node.clock.go_on(0.0001)
+    assert pace.PATIENCE * 0.001 > pace.LONGEST
+    assert node.flushes[1] - told == pytest.approx(pace.LONGEST, abs=0.00015)
+    for _ in range(5):
+        node.pace.ask()
+        node.clock.go_on(0.0001)
+    assert len(node.flushes) == 2
+
+
+def test_after_a_silence_what_comes_is_sent_at_the_end_of_its_turn() -> None:
+    node = Node()
+    node.pace.ask()
+    node.clock.go_on()
+    node.clock.go_on(1)
+    node.pace.ask()
+    node.clock.go_on()
     assert len(node.flushes) == 2
 
 
@@ -101,7 +144,7 @@ def test_a_rest_is_never_longer_than_the_longest() -> None:
     node = Node()
     node.pace.done(10.0, told=True)
     node.pace.ask()
-    node.clock.go_on(1.01 * pace.LONGEST_REST)
+    node.clock.go_on(1.01 * pace.LONGEST)
     assert len(node.flushes) == 1
 
 
@@ -113,7 +156,7 @@ def test_what_another_node_tells_does_not_wait_for_the_end_of_a_rest() -> None:
     node.pace.hurry()
     node.clock.go_on(0.001)  # as long as the last turn took
     assert len(node.flushes) == 2
-    assert node.pace.is_resting, "what it has to tell itself waits on"
+    assert len(node.tellings) == 1, "what it has to tell itself waits on"
     node.clock.go_on(1)
     assert len(node.flushes) == 2, "the call at the end of the rest was for what is done"
 
@@ -133,10 +176,11 @@ def test_many_that_tell_at_different_moments_leave_a_node_half_of_its_time(tells
 def test_a_clock_of_whole_milliseconds_does_not_make_it_spin() -> None:
     """uvloop's: a timer comes at the rounded time, up to half a millisecond before the end of a rest."""
     node = Node()
-    node.pace.done(0.00058, told=True)  # 2.32 ms of rest
+    node.pace.done(0.00116, told=True)  # 2.32 ms of rest
     node.pace.ask()
     node.clock.calls = [(round(when, 3), call) for when, call in node.clock.calls]
     node.clock.go_on(0.002)
+    node.clock.go_on()
     assert len(node.flushes) == 1
     assert node.flushes == [100.002]
     assert node.clock.calls == []
