@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import nats
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_PENDING_SIZE, Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -28,6 +28,8 @@ logger = logging.getLogger("mana.layers.nats")
 PATIENCE = 10.0
 #: Seconds after which the client may give an answer up that nobody waits for any more.
 NEVER = 10**9
+#: Bytes of a command around what it publishes, at the most.
+COMMAND_BYTES = 256
 #: Seconds between looks at whether the client is stuck.
 LOOK = 1.0
 
@@ -57,6 +59,8 @@ class _NatsLink(Link):
         super().__init__(capacity)
         self._servers = servers
         self._options = options
+        #: Bytes that the client keeps before whoever publishes waits for the server.
+        self._pending_bytes = int(options.get("pending_size", DEFAULT_PENDING_SIZE))
         self._client: Client | None = None
         self._lock = asyncio.Lock()
         self._subscriptions: dict[str, Subscription] = {}
@@ -102,7 +106,12 @@ class _NatsLink(Link):
 
     async def publish(self, topic: str, data: bytes) -> None:
         """See ``Link``. Raises ``ConnectionError`` while the server is away."""
-        await self._present_client.publish(topic, data)
+        client = self._present_client
+        if client.pending_data_size + len(data) + COMMAND_BYTES > self._pending_bytes:
+            # The client will wait for the server, as only a task can, from Python 3.12 on.
+            await asyncio.sleep(0)
+            client = self._present_client
+        await client.publish(topic, data)
 
     async def subscribe(self, topic: str) -> None:
         """See ``Link``."""

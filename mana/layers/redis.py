@@ -68,6 +68,8 @@ class RedisChannelLayer(TopicChannelLayer):
         # The link watches its connections, and tries again, by itself.
         link_options = {**options, "socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
         pool = ConnectionPool.from_url(self.url, **link_options)
+        # What a URL says goes before the options; these are not its to choose.
+        pool.connection_kwargs.update({name: link_options[name] for name in ("socket_timeout", "protocol")})
         lists = Redis(connection_pool=ConnectionPool.from_url(self.url, **options))
         return _RedisLink(pool, lists, self.prefix, self.capacity, self.expiry)
 

@@ -118,7 +118,11 @@ class TopicChannelLayer(BaseChannelLayer, ABC):  # type: ignore[misc]  # Channel
         await (await self._link()).unlisten(self._topic("g", group), listener)
 
     async def group_tell(self, group: str, message: dict[str, Any]) -> None:
-        """Sends to the members of a group in other processes alone."""
+        """Sends to the members of a group in other processes alone.
+
+        While the link is connected this may be begun outside its task (``mana.realtime.tasks.start``), so no link's
+        ``publish`` waits inside ``asyncio.timeout``.
+        """
         self.require_valid_group_name(group)
         await (await self._link()).publish(self._topic("g", group), _encode(message))
 

@@ -1,7 +1,7 @@
 """Carries announcements between nodes over the channel layer: one channel, one group, one publishing task per process.
 
 The layer may lose, repeat and reorder; the hub does not mind. Publishing from one task keeps to one connection, which
-is what redis-py's pool and the order of messages want. What a layer of this project's takes at once needs no task.
+is what redis-py's pool and the order of messages want. What one of ``mana.layers`` takes at once needs no task.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class LayerBus:
             logger.info("The channel layer was not left cleanly: %s", error)
 
     def publish(self, announcements: list[Announcement]) -> None:
-        """Queues announcements for the publishing task."""
+        """Publishes announcements: at once what the layer takes without a wait, the rest from the publishing task."""
         overflow = len(self._waiting) + len(announcements) - BACKLOG
         if overflow > 0:
             self.drops += overflow
@@ -233,13 +233,14 @@ class LayerBus:
         while self._waiting and size < MESSAGE_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1].size + 64
-        return self._send(message_for(batch, self._hub.node_id)), batch
+        return self._send(batch), batch
 
     def _drop(self, batch: list[Announcement], error: Exception) -> None:
         self.drops += len(batch)
         logger.warning("%d announcements were not published: %s", len(batch), error)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, batch: list[Announcement]) -> None:
+        message = message_for(batch, self._hub.node_id)
         if isinstance(self._layer, TopicChannelLayer):
             await self._layer.group_tell(GROUP, message)
         else:

@@ -355,9 +355,12 @@ class Hub:
         begun = perf_counter()
         tells = bool(self._outgoing) and not self._pace.is_resting
         try:
-            self._write_what_is_dirty()
-            if tells:
-                self._tell()  # last: where nodes share a processor, the other one would begin before this one is done
+            try:
+                self._write_what_is_dirty()
+            finally:
+                if tells:
+                    # Last: on a processor that nodes share, the other one would begin before this one is done.
+                    self._tell()
         finally:
             took = perf_counter() - begun
             self._pace.done(took, told=tells)

@@ -33,10 +33,11 @@ class Pace:
     """Calls ``flush`` soon after it was asked for, as ``rests`` allows."""
 
     __slots__ = (
-        "_asked",
-        "_asked_before",
+        "_asks",
+        "_asks_seen",
         "_flush",
         "_is_flushing",
+        "_is_hurried",
         "_latest",
         "_loop",
         "_rested",
@@ -50,9 +51,11 @@ class Pace:
         self._flush = flush
         self._rests = rests
         self._is_flushing = False
+        #: What waits does not wait for the end of the rest any more.
+        self._is_hurried = False
         self._waiting: asyncio.Handle | None = None
         #: How often it was asked, and how often when that was last looked at.
-        self._asked = self._asked_before = 0
+        self._asks = self._asks_seen = 0
         #: When the rest is over, when patience is, and when what others tell may go, by the loop's clock.
         self._rested = self._latest = self._soonest = 0.0
 
@@ -64,7 +67,7 @@ class Pace:
     def ask(self) -> None:
         """Has ``flush`` called: at the end of this turn of the event loop, or when the rest is over and nothing more
         comes. Repeated calls are one."""
-        self._asked += 1
+        self._asks += 1
         if self._waiting is not None or self._is_flushing:
             return
         if not self._rests:
@@ -78,21 +81,26 @@ class Pace:
 
     def _flush_if_quiet(self) -> None:
         """Flushes if the last turn of the event loop has brought nothing more, or patience is over."""
-        before, self._asked_before = self._asked_before, self._asked
-        if before == self._asked or self._latest <= self._loop.time():
+        seen, self._asks_seen = self._asks_seen, self._asks
+        if seen == self._asks or self._latest <= self._loop.time():
             self._flush()
         else:
             self._waiting = self._loop.call_soon(self._flush_if_quiet)
 
     def hurry(self) -> None:
-        """Another node has told something: whoever waits here for the end of a rest waits no longer."""
-        if self._waiting is not None and self.is_resting and self._soonest < self._rested:
+        """Another node has told something: whoever waits here for the end of a rest waits no longer. When the rest is
+        over already, it is gathered with what else comes."""
+        if self._is_hurried or self._waiting is None:
+            return
+        if self.is_resting and self._soonest < self._rested:
+            self._is_hurried = True
             self._waiting.cancel()
             self._waiting = self._loop.call_at(self._soonest, self._flush)
 
     def hold(self) -> None:
         """``flush`` runs: what is asked for meanwhile, it does."""
         self._is_flushing = True
+        self._is_hurried = False
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

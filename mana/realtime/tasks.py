@@ -30,7 +30,9 @@ def start(awaitable: Awaitable[None]) -> Awaitable[None] | None:
     """Runs a coroutine until it first waits. ``None`` if it finished, else what must be awaited to finish it.
 
     Sending never waits, mostly, while the transport takes the bytes; a task for it would cost more than the sending.
-    There need not be a task around it, so the coroutine must use none before it waits, as ``asyncio.timeout`` does.
+    It is begun outside any task, or in one that is not its own, and finished in another: when it first waits it must
+    not be inside ``asyncio.timeout``, from Python 3.12 on ``asyncio.wait_for``, or the like, which hold on to their
+    task.
     """
     step = getattr(awaitable, "send", None)
     if step is None:

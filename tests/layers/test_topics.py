@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from mana.layers.nats import NatsChannelLayer
 from mana.layers.redis import RedisChannelLayer
 from mana.layers.topics import TopicChannelLayer
+from mana.realtime import tasks
 from tests.support import services
 from tests.support.instances import Link, instance
 
@@ -490,3 +491,46 @@ async def _send_for_ever(layer: TopicChannelLayer) -> None:
 
 def _layer(kind: str, url: str) -> TopicChannelLayer:
     return NatsChannelLayer([url]) if kind == "nats" else RedisChannelLayer(url)
+
+
+async def test_what_is_more_than_a_nats_client_keeps_waits_for_the_server_and_comes_in_order() -> None:
+    """It may be begun outside a task, and the client waits in a way that from Python 3.12 on needs one."""
+    services.require("nats")
+    url, prefix = services.URLS["nats"], f"test-{uuid4().hex}"
+    here = NatsChannelLayer([url], prefix=prefix, options={"pending_size": 100_000})
+    there = NatsChannelLayer([url], prefix=prefix)
+    came: list[int] = []
+    try:
+        await there.group_listen("people", lambda message: came.append(message["number"]))
+        await here.ping()
+        for number in range(10):
+            sending = tasks.start(here.group_tell("people", {"number": number, "data": b"x" * 60_000}))
+            assert (sending is not None) == (number > 0)
+            if sending is not None:
+                await sending
+        async with asyncio.timeout(10):
+            while len(came) < 10:
+                await asyncio.sleep(0.01)
+        assert came == list(range(10))
+    finally:
+        await here.close_pools()
+        await there.close_pools()
+
+
+async def test_what_the_url_of_redis_says_of_timeouts_is_not_for_the_link() -> None:
+    """With one, redis-py writes inside ``wait_for``, which from Python 3.12 on needs a task around it."""
+    services.require("redis")
+    url, prefix = services.URLS["redis"], f"test-{uuid4().hex}"
+    here = RedisChannelLayer(f"{url}?socket_timeout=5", prefix=prefix)
+    there = RedisChannelLayer(url, prefix=prefix)
+    came: list[int] = []
+    told = asyncio.Event()
+    try:
+        await there.group_listen("people", lambda message: (came.append(message["number"]), told.set()))
+        await here.ping()
+        assert tasks.start(here.group_tell("people", {"number": 1})) is None
+        await asyncio.wait_for(told.wait(), 5)
+        assert came == [1]
+    finally:
+        await here.close_pools()
+        await there.close_pools()

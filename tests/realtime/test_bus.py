@@ -276,3 +276,17 @@ async def test_a_layer_that_hangs_is_given_up_and_the_next_are_published(monkeyp
     made.publish([Announcement(2, "tea", "{}")])
     await made.stop()
     assert (made.drops, layer.sent) == (1, [[2]])
+
+
+@pytest.mark.parametrize("kind", [Layer, TopicLayer])
+async def test_what_can_not_be_packed_is_dropped_alone(kind: type[Layer | TopicLayer]) -> None:
+    layer = kind()
+    made = LayerBus(cast(Any, FakeHub()), layer)
+    await made.start()
+    made.publish([Announcement(1, "tea", "{}", origin=cast(Any, object()))])
+    async with asyncio.timeout(10):
+        while not made.drops:
+            await asyncio.sleep(0)
+    made.publish([Announcement(2, "tea", "{}")])
+    await made.stop()
+    assert (made.drops, made.backlog, len(layer.sent)) == (1, 0, 1)
