@@ -23,10 +23,9 @@ Message.objects.acreate(...)`, acks, and sends to the others in the room, which 
 stores and acks but tells nobody. Both with Django's default database settings (BENCHMARK_CONN_MAX_AGE=none keeps their
 connection open). Two nodes share the one core, the people of a room in turn on each; the layer's server has its own
 processor time, which is not counted. "Redis" and "NATS" are the project's own layers, "channels_redis" is its core
-layer. With 8 outstanding a turn brings few messages, and what two processes cost that take turns on one processor is
-as much as the layer's part; with 64 outstanding either is little. The project runs as the demo does: JWT
-authentication, permissions, limits (set out of reach), sequences. Ratios compare what was measured in the same run, in
-alternating rounds."""
+layer. Part of what two nodes cost is that two processes take turns on one processor. The project runs as the demo
+does: JWT authentication, permissions, limits (set out of reach), sequences. Ratios compare what was measured in the
+same run, in alternating rounds."""
 
 
 def main() -> None:

@@ -60,6 +60,11 @@ class Node:
         loop: Any = self.clock
         self.pace = Pace(loop, self.flush, rests=rests)
 
+    def turn(self) -> None:
+        """A turn of the loop in which something comes, and its end."""
+        self.pace.ask()
+        self.clock.go_on()
+
     def flush(self) -> None:
         tells = self.tells and not self.pace.is_resting
         self.pace.hold()
@@ -86,15 +91,13 @@ def test_what_is_asked_for_in_a_turn_is_done_once_at_its_end() -> None:
 def test_a_process_alone_does_not_rest() -> None:
     node = Node(rests=False)
     for _ in range(2):
-        node.pace.ask()
-        node.clock.go_on()
+        node.turn()
     assert len(node.flushes) == 2
 
 
 def test_after_it_has_told_others_a_node_rests_some_times_as_long_as_it_worked() -> None:
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     node.pace.ask()
     node.clock.go_on(0.9 * pace.REST * 0.001)
     assert len(node.flushes) == 1
@@ -105,12 +108,10 @@ def test_after_it_has_told_others_a_node_rests_some_times_as_long_as_it_worked()
 
 def test_what_comes_when_the_rest_is_over_is_gathered_until_a_turn_of_the_loop_brings_no_more() -> None:
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     node.clock.go_on(1.1 * pace.REST * 0.001)
     for _ in range(5):
-        node.pace.ask()
-        node.clock.go_on()
+        node.turn()
     assert len(node.flushes) == 1
     node.clock.go_on()
     assert len(node.flushes) == 2
@@ -118,8 +119,7 @@ def test_what_comes_when_the_rest_is_over_is_gathered_until_a_turn_of_the_loop_b
 
 def test_what_never_ends_coming_is_sent_when_patience_is_over() -> None:
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     told = node.clock.now
     while len(node.flushes) == 1:
         node.pace.ask()
@@ -133,11 +133,9 @@ def test_what_never_ends_coming_is_sent_when_patience_is_over() -> None:
 
 def test_after_a_silence_what_comes_is_sent_at_the_end_of_its_turn() -> None:
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     node.clock.go_on(1)
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     assert len(node.flushes) == 2
 
 
@@ -151,8 +149,7 @@ def test_a_rest_is_never_longer_than_the_longest() -> None:
 
 def test_what_another_node_tells_does_not_wait_for_the_end_of_a_rest() -> None:
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     node.pace.ask()
     node.pace.hurry()
     node.clock.go_on(0.001)  # as long as the last turn took
@@ -167,8 +164,7 @@ def test_what_another_node_tells_does_not_wait_for_the_end_of_a_rest() -> None:
 def test_who_hurries_again_and_again_is_as_quick_as_who_does_once() -> None:
     """On a loop a due timer comes after what is ready; made anew at each turn it would never come."""
     node = Node()
-    node.pace.ask()
-    node.clock.go_on()
+    node.turn()
     node.pace.ask()
     node.pace.hurry()
     calls = list(node.clock.calls)
