@@ -78,8 +78,9 @@ def test_layers_follow_the_link_without_a_freeze(callers: Callers, network: Netw
         bob.until(lambda: 0 < width() < 960, "a smaller layer comes")
         network.down.rate = 0
         bob.until(lambda: width() == 960, "the best layer comes again")
+        # Awaited: a busy machine decodes few frames in the time of a switch down and up.
+        bob.until(lambda: bob.received(track["id"])["framesDecoded"] > before["framesDecoded"] + 10, "and goes on")
         after = bob.received(track["id"])
-        assert after["framesDecoded"] > before["framesDecoded"] + 10
         assert after["keyFramesDecoded"] >= before["keyFramesDecoded"] + 2  # a switch happens at a keyframe
         return bool(after["freezeCount"] == before["freezeCount"])
 
