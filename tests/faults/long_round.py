@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ def table(rows: dict[tuple[str, str], Row], clients: int, pause: float) -> str:
     for on in dict.fromkeys(on for on, _ in rows):
         of_site = {name: row for (where, name), row in rows.items() if where == on}
         talk = [row for name, row in of_site.items() if not name.startswith("reconnect")]
-        seconds = sum(row.seconds for row in talk)
+        seconds = sum(row.seconds for row in talk) or math.inf  # nobody talks where a storm is all that was asked for
         lines += [
             "",
             f"**{on}**, {NODES} nodes, {clients} clients, a message of each every {pause} s: "
